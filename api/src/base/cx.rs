@@ -1,0 +1,112 @@
+//! Who is asking, for which tenant, at what time: the one thing passed down.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use entity::{ContactId, Id, TenantId, api_key};
+
+use super::{Bus, Clock, Db, Ids, Result, Rng, Scope, Secrets, Tx};
+
+/// Who asks. See the table "Who asks" in `docs/architecture.md`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Actor {
+    /// The tenant's backend.
+    SecretKey {
+        id: Id<api_key::Entity>,
+        scopes: Arc<[String]>,
+    },
+    /// A browser: may write, reads no contact.
+    PublishableKey { id: Id<api_key::Entity> },
+    /// One person, until the token expires.
+    Contact {
+        id: ContactId,
+        expires_at: DateTime<Utc>,
+    },
+    /// The one who hosts; nothing inside a tenant.
+    Operator,
+    /// The product itself: the worker, the command line.
+    System,
+}
+
+impl Actor {
+    /// Whether this actor holds `scope`, such as `contacts:read`. `x:write` includes `x:read`.
+    pub fn holds(&self, scope: &str) -> bool {
+        match self {
+            Self::SecretKey { scopes, .. } => scopes.iter().any(|held| {
+                held == "*"
+                    || held == scope
+                    || scope
+                        .strip_suffix(":read")
+                        .is_some_and(|noun| held.strip_suffix(":write") == Some(noun))
+            }),
+            Self::System => true,
+            Self::PublishableKey { .. } | Self::Contact { .. } | Self::Operator => false,
+        }
+    }
+    /// What is written down as the source of what this actor says.
+    pub const fn source(&self) -> &'static str {
+        match self {
+            Self::SecretKey { .. } => "secret_key",
+            Self::PublishableKey { .. } => "publishable_key",
+            Self::Contact { .. } => "contact",
+            Self::Operator => "operator",
+            Self::System => "system",
+        }
+    }
+    /// One text a principal, for idempotency keys.
+    pub fn principal(&self) -> String {
+        match self {
+            Self::SecretKey { id, .. } | Self::PublishableKey { id } => id.to_string(),
+            Self::Contact { id, .. } => id.to_string(),
+            Self::Operator | Self::System => self.source().to_owned(),
+        }
+    }
+}
+
+/// What a process holds one of: made by the composition root.
+pub struct Env {
+    pub db: Db,
+    pub clock: Clock,
+    pub ids: Ids,
+    pub rng: Rng,
+    pub secrets: Secrets,
+    pub bus: Bus,
+}
+
+#[derive(Clone)]
+pub struct Cx {
+    env: Arc<Env>,
+    tenant: TenantId,
+    actor: Actor,
+}
+
+impl Cx {
+    pub fn new(env: Arc<Env>, tenant: TenantId, actor: Actor) -> Self {
+        Self { env, tenant, actor }
+    }
+    /// Reads of this tenant, each in a transaction of its own.
+    pub fn db(&self) -> Scope {
+        self.env.db.tenant(self.tenant)
+    }
+    pub const fn tenant(&self) -> TenantId {
+        self.tenant
+    }
+    pub const fn actor(&self) -> &Actor {
+        &self.actor
+    }
+    pub fn env(&self) -> &Env {
+        &self.env
+    }
+    pub fn now(&self) -> DateTime<Utc> {
+        self.env.clock.now()
+    }
+    /// Several reads in one transaction: they see one state, and pay its round trips once.
+    pub async fn snapshot<T>(&self, work: impl AsyncFnOnce(&Scope) -> Result<T>) -> Result<T> {
+        self.env.db.snapshot(self.tenant, work).await
+    }
+    /// Runs `work` in one transaction: all of it happens, or none. It may run more than once, when
+    /// another write got in the way.
+    pub async fn write<T>(&self, work: impl AsyncFn(&Tx) -> Result<T>) -> Result<T> {
+        self.env.db.write(&self.env, self.tenant, work).await
+    }
+}

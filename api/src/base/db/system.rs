@@ -1,0 +1,74 @@
+//! What no tenant owns, and work across tenants. Named loudly: a grep for `system()` is the audit.
+
+use sea_orm::{
+    ActiveModelBehavior, ActiveModelTrait, DatabaseExecutor, DatabaseTransaction, DbErr,
+    EntityTrait, IntoActiveModel, UpdateMany, sea_query::OnConflict,
+};
+
+use super::{Db, Fence, Rows, scope::Place};
+use crate::base::Result;
+
+pub struct System {
+    place: Place,
+}
+
+impl System {
+    pub(super) const fn new(db: Db) -> Self {
+        Self {
+            place: Place::Pool(db),
+        }
+    }
+    pub fn find<E: EntityTrait>(&self) -> Rows<'_, E> {
+        Rows {
+            select: E::find(),
+            place: &self.place,
+            fence: Fence::System,
+        }
+    }
+    async fn write<T>(
+        &self,
+        work: impl AsyncFnOnce(DatabaseExecutor<'_>) -> Result<T, DbErr>,
+    ) -> Result<T> {
+        let open: DatabaseTransaction = self.place.db().begin(Fence::System, true).await?;
+        let done = work((&open).into()).await?;
+        open.commit().await?;
+        Ok(done)
+    }
+    pub async fn insert<A>(&self, row: A) -> Result<<A::Entity as EntityTrait>::Model>
+    where
+        A: ActiveModelTrait + ActiveModelBehavior + Send,
+        <A::Entity as EntityTrait>::Model: IntoActiveModel<A>,
+    {
+        self.write(async |conn| row.insert(&conn).await).await
+    }
+    pub async fn insert_all<A>(&self, rows: Vec<A>, on_conflict: OnConflict) -> Result<u64>
+    where
+        A: ActiveModelTrait + ActiveModelBehavior + Send,
+        <A::Entity as EntityTrait>::Model: IntoActiveModel<A>,
+    {
+        self.write(async |conn| {
+            A::Entity::insert_many(rows)
+                .on_conflict(on_conflict)
+                .exec_without_returning(&conn)
+                .await
+        })
+        .await
+    }
+    /// Updates the rows that `narrow` leaves, and gives them as they are now.
+    pub async fn update_many<E: EntityTrait>(
+        &self,
+        narrow: impl FnOnce(UpdateMany<E>) -> UpdateMany<E> + Send,
+    ) -> Result<Vec<E::Model>> {
+        let update = narrow(E::update_many());
+        self.write(async |conn| update.exec_with_returning(&conn).await)
+            .await
+    }
+    /// Deletes one row by its key; says whether it was there.
+    pub async fn delete<E: EntityTrait>(
+        &self,
+        key: impl Into<<E::PrimaryKey as sea_orm::PrimaryKeyTrait>::ValueType> + Send,
+    ) -> Result<bool> {
+        self.write(async |conn| Ok(E::delete_by_id(key).exec(&conn).await?.rows_affected == 1))
+            .await
+    }
+}

@@ -1,0 +1,186 @@
+//! One tenant's unit of work.
+
+use std::{
+    ops::Deref,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use chrono::{DateTime, Utc};
+use entity::{EventId, Id, TenantOwned, event};
+use sea_orm::{
+    ActiveModelBehavior, ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, DatabaseExecutor,
+    EntityTrait, IntoActiveModel, QueryFilter, Set, UpdateMany, sea_query::OnConflict,
+};
+
+use super::{Scope, scope::{Place, key}};
+use crate::base::{
+    CAUSATION_DEPTH_MAX, Clock, Env, Ids, NewEvent, Result, Rng, event::partition,
+};
+
+/// Rows an insert statement may hold: both databases bound the parameters of one statement.
+const ROWS_PER_INSERT: usize = 500;
+
+/// A unit of work: the only thing that can write. Commits when the closure given to
+/// [`Cx::write`](crate::base::Cx::write) returns `Ok`, else leaves no trace.
+pub struct Tx {
+    scope: Scope,
+    clock: Clock,
+    ids: Ids,
+    rng: Rng,
+    emitted: AtomicBool,
+}
+
+impl Deref for Tx {
+    type Target = Scope;
+    fn deref(&self) -> &Scope {
+        &self.scope
+    }
+}
+
+impl Tx {
+    pub(super) fn new(scope: Scope, env: &Env) -> Self {
+        Self {
+            scope,
+            clock: env.clock.clone(),
+            ids: env.ids.clone(),
+            rng: env.rng.clone(),
+            emitted: AtomicBool::new(false),
+        }
+    }
+    pub(super) async fn finish<T>(self, env: &Env, done: Result<T>) -> Result<T> {
+        let done = self.scope.close(done).await;
+        if done.is_ok() && self.emitted.into_inner() {
+            env.bus.ring();
+        }
+        done
+    }
+    fn conn(&self) -> DatabaseExecutor<'_> {
+        match self.scope.place() {
+            Place::Open(_, open) => open.into(),
+            Place::Pool(_) => unreachable!("a unit of work is open until it ends"),
+        }
+    }
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+    pub fn new_id<T>(&self) -> Id<T> {
+        self.ids.next(self.now())
+    }
+    pub const fn rng(&self) -> &Rng {
+        &self.rng
+    }
+    /// Inserts a row as this tenant's, whatever tenant it named.
+    pub async fn insert<A>(&self, mut row: A) -> Result<<A::Entity as EntityTrait>::Model>
+    where
+        A: ActiveModelTrait + ActiveModelBehavior + Send,
+        A::Entity: TenantOwned,
+        <A::Entity as EntityTrait>::Model: IntoActiveModel<A>,
+    {
+        row.set(A::Entity::TENANT, self.tenant().into());
+        Ok(row.insert(&self.conn()).await?)
+    }
+    /// Inserts rows as this tenant's, in as few statements as can be; says how many were written.
+    /// `on_conflict` says what a row does that is there already; without it that is an error.
+    pub async fn insert_all<A>(&self, rows: Vec<A>, on_conflict: Option<OnConflict>) -> Result<u64>
+    where
+        A: ActiveModelTrait + ActiveModelBehavior + Send,
+        A::Entity: TenantOwned,
+        <A::Entity as EntityTrait>::Model: IntoActiveModel<A>,
+    {
+        let mut written = 0;
+        let mut rows = rows.into_iter().peekable();
+        while rows.peek().is_some() {
+            let mine = rows.by_ref().take(ROWS_PER_INSERT).map(|mut row| {
+                row.set(A::Entity::TENANT, self.tenant().into());
+                row
+            });
+            let mut insert = A::Entity::insert_many(mine);
+            if let Some(on_conflict) = &on_conflict {
+                insert = insert.on_conflict(on_conflict.clone());
+            }
+            written += insert.exec_without_returning(&self.conn()).await?;
+        }
+        Ok(written)
+    }
+    /// Updates one row of this tenant; another tenant's row is not found.
+    pub async fn update<A>(&self, mut row: A) -> Result<<A::Entity as EntityTrait>::Model>
+    where
+        A: ActiveModelTrait + ActiveModelBehavior + Send,
+        A::Entity: TenantOwned,
+        <A::Entity as EntityTrait>::Model: IntoActiveModel<A>,
+    {
+        row.not_set(A::Entity::TENANT);
+        let mine = A::Entity::update(row)
+            .validate()?
+            .filter(A::Entity::TENANT.eq(self.tenant()));
+        Ok(mine.exec(&self.conn()).await?)
+    }
+    /// Updates every row of this tenant that `narrow` leaves; says how many.
+    pub async fn update_many<E: TenantOwned>(
+        &self,
+        narrow: impl FnOnce(UpdateMany<E>) -> UpdateMany<E> + Send,
+    ) -> Result<u64> {
+        let mine = E::update_many().filter(E::TENANT.eq(self.tenant()));
+        Ok(narrow(mine).exec(&self.conn()).await?.rows_affected)
+    }
+    pub async fn delete<E: TenantOwned>(&self, id: Id<E>) -> Result<bool> {
+        let mine = E::delete_many()
+            .filter(E::TENANT.eq(self.tenant()))
+            .filter(key::<E>().eq(id));
+        Ok(mine.exec(&self.conn()).await?.rows_affected == 1)
+    }
+    pub async fn delete_many<E: TenantOwned>(&self, ids: &[Id<E>]) -> Result<u64> {
+        let mine = E::delete_many()
+            .filter(E::TENANT.eq(self.tenant()))
+            .filter(key::<E>().is_in(ids.iter().copied()));
+        Ok(mine.exec(&self.conn()).await?.rows_affected)
+    }
+    /// Appends to the log in this transaction, so an event is never lost and never told of a rollback.
+    /// An event whose message id the log has already is not written again; nor is one too deep in a chain
+    /// of reactions. Gives the ids in the order of `events`.
+    pub async fn emit_all(&self, events: Vec<NewEvent>) -> Result<Vec<EventId>> {
+        let now = self.now();
+        let mut ids = Vec::with_capacity(events.len());
+        let mut rows = Vec::with_capacity(events.len());
+        for event in events {
+            let id = self.ids.next(now);
+            ids.push(id);
+            let depth = event.cause.map_or(0, |cause| cause.depth);
+            if depth > CAUSATION_DEPTH_MAX {
+                metrics::counter!("growthos_events_dropped_total", "reason" => "causation_depth")
+                    .increment(1);
+                tracing::warn!(name = event.name, "a chain of reactions was cut");
+                continue;
+            }
+            rows.push(event::ActiveModel {
+                id: Set(id),
+                tenant_id: Set(self.tenant()),
+                seq: NotSet,
+                xid: NotSet,
+                partition: Set(partition(event.contact_id)),
+                contact_id: Set(event.contact_id),
+                identifier_id: Set(event.identifier_id),
+                name: Set(event.name),
+                properties: Set(event.properties.into()),
+                context: Set(event.context.into()),
+                source: Set(event.source.to_owned()),
+                message_id: Set(event.message_id),
+                caused_by: Set(event.cause.map(|cause| cause.event)),
+                causation_depth: Set(depth),
+                occurred_at: Set(event.occurred_at),
+                received_at: Set(now),
+            });
+        }
+        if !rows.is_empty() {
+            let once = OnConflict::columns([event::Column::TenantId, event::Column::MessageId])
+                .do_nothing()
+                .to_owned();
+            self.insert_all(rows, Some(once)).await?;
+            self.emitted.store(true, Ordering::Relaxed);
+        }
+        Ok(ids)
+    }
+    pub async fn emit(&self, event: NewEvent) -> Result<EventId> {
+        Ok(self.emit_all(vec![event]).await?[0])
+    }
+}

@@ -1,0 +1,22 @@
+//! What every room stands on. Imports no room.
+
+mod bus;
+mod clock;
+mod cx;
+mod db;
+mod error;
+mod event;
+pub mod gql;
+mod module;
+mod page;
+mod secrets;
+
+pub use bus::Bus;
+pub use clock::{Clock, Ids, Rng};
+pub use cx::{Actor, Cx, Env};
+pub use db::{Db, DbOptions, Rows, Scope, System, Tx};
+pub use error::{Error, ErrorCode, Result, Unavailable, UserError};
+pub use event::{CAUSATION_DEPTH_MAX, Cause, LogPlace, NewEvent, PARTITIONS, partition};
+pub use module::{Fut, Hear, Module};
+pub use page::{Listing, Page, PageArgs, SortBy, page};
+pub use secrets::{Secrets, fingerprint, hex};

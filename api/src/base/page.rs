@@ -1,0 +1,234 @@
+//! Relay paging by key, both ways: cost grows with the page, not with the list.
+
+use std::{pin::Pin, sync::Arc};
+
+use async_graphql::{
+    Context, Object, OutputType,
+    connection::{Connection, DisableNodesField, Edge, EmptyFields},
+};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use chrono::DateTime;
+use entity::TenantOwned;
+use sea_orm::{
+    ColumnTrait, Condition, EntityTrait, FromQueryResult, ModelTrait, Order, QueryFilter,
+    QueryOrder, QuerySelect, Value,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Cx, Error, Result, Rows, db::key, gql::CxExt};
+
+/// Rows a page holds when the caller does not say, and at most.
+const PAGE_DEFAULT: u64 = 25;
+const PAGE_MAX: u64 = 100;
+
+/// A list's `first`, `after`, `last` and `before`.
+#[derive(Clone, Debug, Default)]
+pub struct PageArgs {
+    pub first: Option<i32>,
+    pub after: Option<String>,
+    pub last: Option<i32>,
+    pub before: Option<String>,
+}
+
+/// By what a list is sorted; the id settles ties, so paging is stable. The column may not be null.
+pub struct SortBy<E: EntityTrait> {
+    pub column: E::Column,
+    pub descending: bool,
+}
+
+/// How a list tells its length, when it is asked.
+type Counter =
+    Arc<dyn Fn(Cx) -> Pin<Box<dyn Future<Output = Result<u64>> + Send>> + Send + Sync>;
+
+/// What a connection holds besides Relay's fields.
+pub struct Total(Counter);
+
+#[Object]
+impl Total {
+    /// How many nodes the whole list has; counted only when selected.
+    async fn total_count(&self, ctx: &Context<'_>) -> async_graphql::Result<i64> {
+        let count = (self.0)(ctx.cx()?.clone()).await?;
+        Ok(i64::try_from(count).unwrap_or(i64::MAX))
+    }
+}
+
+/// A Relay connection of ours: no `nodes` shortcut (Relay's lint forbids it), `totalCount` beside.
+pub type Listing<N> = Connection<
+    String,
+    N,
+    Total,
+    EmptyFields,
+    async_graphql::connection::DefaultConnectionName,
+    async_graphql::connection::DefaultEdgeName,
+    DisableNodesField,
+>;
+
+/// One page of rows, in the list's order.
+pub struct Page<M> {
+    rows: Vec<(String, M)>,
+    has_previous: bool,
+    has_next: bool,
+    counter: Counter,
+}
+
+impl<M> Page<M> {
+    pub fn rows(&self) -> impl Iterator<Item = &M> {
+        self.rows.iter().map(|(_, row)| row)
+    }
+    pub fn listing<N: OutputType>(self, node: impl Fn(M) -> N) -> Listing<N> {
+        let mut listing =
+            Connection::with_additional_fields(self.has_previous, self.has_next, Total(self.counter));
+        listing.edges.extend(
+            self.rows
+                .into_iter()
+                .map(|(cursor, row)| Edge::new(cursor, node(row))),
+        );
+        listing
+    }
+}
+
+/// A sort key, as a cursor carries it.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+enum Key {
+    #[serde(rename = "t")]
+    MicrosUtc(i64),
+    #[serde(rename = "i")]
+    Integer(i64),
+    #[serde(rename = "s")]
+    Text(String),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Cursor {
+    k: Key,
+    id: uuid::Uuid,
+}
+
+impl Key {
+    fn of(value: Value) -> Result<Self> {
+        Ok(match value {
+            Value::ChronoDateTimeUtc(Some(at)) => Self::MicrosUtc(at.timestamp_micros()),
+            Value::BigInt(Some(n)) => Self::Integer(n),
+            Value::Int(Some(n)) => Self::Integer(n.into()),
+            Value::String(Some(text)) => Self::Text(text),
+            other => return Err(anyhow::anyhow!("a list cannot be sorted by {other:?}").into()),
+        })
+    }
+    fn value(self) -> Option<Value> {
+        Some(match self {
+            Self::MicrosUtc(micros) => DateTime::from_timestamp_micros(micros)?.into(),
+            Self::Integer(n) => n.into(),
+            Self::Text(text) => text.into(),
+        })
+    }
+}
+
+/// Reads one page of `rows`. `list` names the list and what it is filtered by: a cursor of another list,
+/// order or tenant is refused.
+pub async fn page<E>(
+    cx: &Cx,
+    list: &str,
+    rows: Rows<'_, E>,
+    sort: SortBy<E>,
+    args: PageArgs,
+) -> Result<Page<E::Model>>
+where
+    E: TenantOwned,
+    E::Model: Send + Sync + FromQueryResult,
+{
+    let backward = args.last.is_some();
+    let limit = limit(&args)?;
+    let place = format!("{}/{list}/{:?}/{}", cx.tenant().uuid(), sort.column, sort.descending);
+    let id = key::<E>();
+    let counted = rows.select.clone();
+    let mut rows = rows;
+    for (cursor, later) in [(&args.after, true), (&args.before, false)] {
+        let Some(cursor) = cursor else { continue };
+        let (at, at_id) = open_cursor(cx, &place, cursor)?;
+        let (past, past_id) = if later == sort.descending {
+            (sort.column.lt(at.clone()), id.lt(at_id))
+        } else {
+            (sort.column.gt(at.clone()), id.gt(at_id))
+        };
+        let tie = Condition::all().add(sort.column.eq(at)).add(past_id);
+        rows = rows.filter(Condition::any().add(past).add(tie));
+    }
+    let order = if sort.descending == backward {
+        Order::Asc
+    } else {
+        Order::Desc
+    };
+    // One row more than asked tells whether the list goes on.
+    let mut found = rows
+        .order_by(sort.column, order.clone())
+        .order_by(id, order)
+        .limit(limit + 1)
+        .all()
+        .await?;
+    let more = found.len() as u64 > limit;
+    found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    if backward {
+        found.reverse();
+    }
+    let rows = found
+        .into_iter()
+        .map(|row| Ok((seal_cursor(cx, &place, &row, &sort)?, row)))
+        .collect::<Result<_>>()?;
+    let counter: Counter = Arc::new(move |cx| {
+        let select = counted.clone();
+        Box::pin(async move { cx.db().rows(select).count().await })
+    });
+    Ok(Page {
+        rows,
+        has_previous: if backward { more } else { args.after.is_some() },
+        has_next: if backward { args.before.is_some() } else { more },
+        counter,
+    })
+}
+
+fn limit(args: &PageArgs) -> Result<u64> {
+    let (name, asked) = match (args.first, args.last) {
+        (Some(_), Some(_)) => {
+            return Err(Error::invalid("first", "give first or last, not both"));
+        }
+        (Some(n), None) => ("first", n),
+        (None, Some(n)) => ("last", n),
+        (None, None) => return Ok(PAGE_DEFAULT),
+    };
+    u64::try_from(asked)
+        .ok()
+        .filter(|n| *n <= PAGE_MAX)
+        .ok_or_else(|| Error::invalid(name, format!("{name} is between 0 and {PAGE_MAX}, not {asked}")))
+}
+
+fn seal_cursor<E: EntityTrait>(
+    cx: &Cx,
+    place: &str,
+    row: &E::Model,
+    sort: &SortBy<E>,
+) -> Result<String> {
+    let cursor = Cursor {
+        k: Key::of(row.get(sort.column))?,
+        id: super::db::id_of::<E>(row).uuid(),
+    };
+    let body = serde_json::to_vec(&cursor)?;
+    let mark = mark(cx, place, &body);
+    Ok(BASE64_URL_SAFE_NO_PAD.encode([&mark[..], &body].concat()))
+}
+
+fn open_cursor(cx: &Cx, place: &str, cursor: &str) -> Result<(Value, Value)> {
+    let read = || {
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?;
+        let (given, body) = bytes.split_first_chunk::<16>()?;
+        if *given != mark(cx, place, body) {
+            return None;
+        }
+        let cursor: Cursor = serde_json::from_slice(body).ok()?;
+        Some((cursor.k.value()?, cursor.id.into()))
+    };
+    read().ok_or(Error::BadCursor)
+}
+
+fn mark(cx: &Cx, place: &str, body: &[u8]) -> [u8; 16] {
+    cx.env().secrets.mark(&[place.as_bytes(), body].concat())
+}

@@ -1,0 +1,35 @@
+//! One file per table: the row, its columns, its relations. No logic.
+
+pub mod api_key;
+pub mod consumer;
+pub mod contact;
+pub mod contact_alias;
+pub mod contact_evidence;
+pub mod contact_identifier;
+pub mod contact_trait;
+pub mod dead_letter;
+pub mod event;
+pub mod event_retry;
+pub mod id;
+pub mod idempotency;
+pub mod metric;
+pub mod nudge;
+pub mod nudge_decision;
+pub mod nudge_delivery;
+pub mod nudge_interaction;
+pub mod nudge_version;
+pub mod posthog_connection;
+pub mod tenant;
+
+use sea_orm::EntityTrait;
+
+pub use id::{Id, Named};
+
+pub type TenantId = Id<tenant::Entity>;
+pub type ContactId = Id<contact::Entity>;
+pub type EventId = Id<event::Entity>;
+
+/// A table whose every row belongs to one tenant.
+pub trait TenantOwned: EntityTrait {
+    const TENANT: Self::Column;
+}

@@ -1,0 +1,24 @@
+//! A customer of the one who hosts: all other rows belong to one.
+
+use sea_orm::entity::prelude::*;
+
+use crate::{Id, Named};
+
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "tenant")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Id<Entity>,
+    pub name: String,
+    /// Signs this tenant's contact tokens; sealed with the process's secret key.
+    pub token_key: String,
+    pub created_at: DateTimeUtc,
+    pub suspended_at: Option<DateTimeUtc>,
+}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+impl Named for Entity {
+    const PREFIX: &'static str = "tenant";
+}

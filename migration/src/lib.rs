@@ -1,0 +1,27 @@
+//! The schema's history. Applied in order, never edited once released.
+
+pub use sea_orm_migration::MigratorTrait;
+use sea_orm_migration::prelude::MigrationTrait;
+
+mod m0001_ground;
+mod m0002_contact;
+mod m0003_posthog;
+mod m0004_nudge;
+mod table;
+
+/// The PostgreSQL role that the application works as: it owns nothing, so row level security holds for it.
+pub const APP_ROLE: &str = "growthos_app";
+
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m0001_ground::Migration),
+            Box::new(m0002_contact::Migration),
+            Box::new(m0003_posthog::Migration),
+            Box::new(m0004_nudge::Migration),
+        ]
+    }
+}

@@ -1,0 +1,146 @@
+//! How every table of ours is made, so that no table can forget its fence.
+
+use sea_orm_migration::{
+    prelude::*,
+    schema::{text, timestamp_with_time_zone, uuid},
+    sea_orm::{ConnectionTrait, DatabaseBackend},
+};
+
+use crate::APP_ROLE;
+
+/// A table being described; made by [`tenant_owned`] or [`global`].
+pub(crate) struct NewTable {
+    name: &'static str,
+    create: TableCreateStatement,
+    indexes: Vec<IndexCreateStatement>,
+    fenced_by: Option<&'static str>,
+}
+
+fn named(name: &'static str) -> TableCreateStatement {
+    Table::create().table(Alias::new(name)).to_owned()
+}
+
+/// A table whose every row belongs to one tenant: `id`, `tenant_id`, and the key `(tenant_id, id)` that
+/// other tables point at, so that no row can point across tenants.
+pub(crate) fn tenant_owned(name: &'static str) -> NewTable {
+    NewTable {
+        name,
+        create: named(name),
+        indexes: vec![],
+        fenced_by: Some("tenant_id"),
+    }
+    .col(uuid("id").primary_key())
+    .tenant_columns()
+}
+
+/// A table whose fence is another column, or that no tenant owns.
+pub(crate) fn global(name: &'static str, fenced_by: Option<&'static str>) -> NewTable {
+    NewTable {
+        name,
+        create: named(name),
+        indexes: vec![],
+        fenced_by,
+    }
+}
+
+impl NewTable {
+    fn tenant_columns(self) -> Self {
+        let name = self.name;
+        self.col(uuid("tenant_id"))
+            .foreign_key(
+                ForeignKey::create()
+                    .from(Alias::new(name), Alias::new("tenant_id"))
+                    .to(Alias::new("tenant"), Alias::new("id"))
+                    .on_delete(ForeignKeyAction::Cascade),
+            )
+            .unique(&["tenant_id", "id"])
+    }
+    pub(crate) fn col(mut self, column: impl IntoColumnDef) -> Self {
+        self.create.col(column);
+        self
+    }
+    fn foreign_key(mut self, key: &mut ForeignKeyCreateStatement) -> Self {
+        self.create.foreign_key(key);
+        self
+    }
+    /// A column that points at a row of the same tenant, and goes with it.
+    pub(crate) fn points_at(self, column: &'static str, table: &'static str) -> Self {
+        let name = self.name;
+        self.foreign_key(
+            ForeignKey::create()
+                .from(
+                    Alias::new(name),
+                    (Alias::new("tenant_id"), Alias::new(column)),
+                )
+                .to(
+                    Alias::new(table),
+                    (Alias::new("tenant_id"), Alias::new("id")),
+                )
+                .on_delete(ForeignKeyAction::Cascade),
+        )
+    }
+    fn indexed(mut self, columns: &[&'static str], unique: bool) -> Self {
+        let mut index = Index::create()
+            .name(format!("{}_{}", self.name, columns.join("_")))
+            .table(Alias::new(self.name))
+            .to_owned();
+        for column in columns {
+            index.col(Alias::new(*column));
+        }
+        if unique {
+            index.unique();
+        }
+        self.indexes.push(index);
+        self
+    }
+    pub(crate) fn index(self, columns: &[&'static str]) -> Self {
+        self.indexed(columns, false)
+    }
+    pub(crate) fn unique(self, columns: &[&'static str]) -> Self {
+        self.indexed(columns, true)
+    }
+    pub(crate) fn created_at(self) -> Self {
+        self.col(timestamp_with_time_zone("created_at"))
+    }
+    pub(crate) fn key_and_name(self) -> Self {
+        self.col(text("key")).col(text("name"))
+    }
+    /// Creates the table with its indexes, and on PostgreSQL its grants and its policies.
+    pub(crate) async fn make(self, m: &SchemaManager<'_>) -> Result<(), DbErr> {
+        m.create_table(self.create).await?;
+        for index in self.indexes {
+            m.create_index(index).await?;
+        }
+        fence(m, self.name, self.fenced_by).await
+    }
+}
+
+/// Grants the application its rows; with a fence column, only those of `app.tenant`, or all where
+/// `app.system` is set. Both are set inside a transaction, never on a session. `select` around the
+/// setting makes PostgreSQL read it once a statement.
+pub(crate) async fn fence(
+    m: &SchemaManager<'_>,
+    table: &str,
+    column: Option<&str>,
+) -> Result<(), DbErr> {
+    if m.get_database_backend() != DatabaseBackend::Postgres {
+        return Ok(());
+    }
+    let db = m.get_connection();
+    db.execute_unprepared(&format!(
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {APP_ROLE}"
+    ))
+    .await?;
+    if let Some(column) = column {
+        db.execute_unprepared(&format!(
+            "ALTER TABLE {table} ENABLE ROW LEVEL SECURITY;
+             ALTER TABLE {table} FORCE ROW LEVEL SECURITY;
+             CREATE POLICY tenant ON {table}
+                 USING ({column} = (SELECT nullif(current_setting('app.tenant', true), '')::uuid));
+             CREATE POLICY system ON {table}
+                 USING ((SELECT current_setting('app.system', true)) = 'on');"
+        ))
+        .await?;
+    }
+    Ok(())
+}
