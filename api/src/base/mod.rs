@@ -8,6 +8,7 @@ mod error;
 mod event;
 pub mod gql;
 mod module;
+mod outbound;
 mod page;
 mod secrets;
 
@@ -18,5 +19,6 @@ pub use db::{Db, DbOptions, Rows, Scope, System, Tx};
 pub use error::{Error, ErrorCode, Result, Unavailable, UserError};
 pub use event::{CAUSATION_DEPTH_MAX, Cause, LogPlace, NewEvent, PARTITIONS, partition};
 pub use module::{Fut, Hear, Module};
+pub use outbound::Outbound;
 pub use page::{Listing, Page, PageArgs, SortBy, page};
 pub use secrets::{Secrets, fingerprint, hex};
