@@ -1,1 +1,3 @@
 pub mod base;
+pub mod schema;
+pub mod tenant;
