@@ -3,9 +3,10 @@
 use serde_json::{Map, Value};
 
 use super::json::{cut, id_text};
+use crate::contact::is_illegal_id;
 
 /// Characters of a distinct id; the rest is cut, as PostHog does.
-pub const DISTINCT_ID_CHARS_MAX: usize = 200;
+pub const DISTINCT_ID_CHARS_MAX: usize = crate::contact::ID_CHARS_MAX;
 
 /// Whether a distinct id is a known person's, as far as the event itself says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,41 +32,6 @@ pub enum Merge {
         /// `alias`: another id of the same person.
         alias: String,
     },
-}
-
-/// Ids that stem from a client's mistake: a merge by one of them would join strangers.
-const ILLEGAL_IDS: [&str; 20] = [
-    "anonymous",
-    "guest",
-    "distinctid",
-    "distinct_id",
-    "id",
-    "not_authenticated",
-    "email",
-    "undefined",
-    "true",
-    "false",
-    "null",
-    "nan",
-    "none",
-    "0",
-    "00000000-0000-0000-0000-000000000000",
-    "[object object]",
-    "anonymous-user",
-    "backend",
-    "system",
-    "user",
-];
-
-/// Whether `id` can stand for no single person: blank, or one of PostHog's list, in any case, in any quotes.
-pub fn is_illegal_id(id: &str) -> bool {
-    let bare = id.trim_matches(|c: char| {
-        c.is_whitespace() || matches!(c, '\'' | '"' | '`' | '\u{feff}' | '\u{fffd}')
-    });
-    bare.is_empty()
-        || ILLEGAL_IDS
-            .iter()
-            .any(|illegal| bare.eq_ignore_ascii_case(illegal))
 }
 
 /// Reads an event's or a request's distinct id; a later candidate counts where the earlier is absent or null.
@@ -132,36 +98,6 @@ mod tests {
         match value {
             Value::Object(map) => map,
             other => panic!("not an object: {other}"),
-        }
-    }
-
-    #[test]
-    fn an_id_that_stands_for_nobody_is_illegal_in_every_disguise() {
-        for id in ILLEGAL_IDS {
-            for disguise in [
-                id.to_owned(),
-                id.to_uppercase(),
-                format!("'{id}'"),
-                format!("\"{id}\""),
-                format!("'\"{id}\"'"),
-                format!(" {id}\n"),
-            ] {
-                assert!(is_illegal_id(&disguise), "{disguise}");
-            }
-        }
-        for blank in ["", " ", "\t\n", "\u{a0}", "\u{feff}", "''", "\"\"", "' '"] {
-            assert!(is_illegal_id(blank), "{blank:?}");
-        }
-        for legal in [
-            "user_1",
-            "ann@example.com",
-            "00",
-            "guests",
-            "null-ish",
-            "o'neil",
-            "01a203cb-1cd9-76db-8f4e-0deb98280ce5",
-        ] {
-            assert!(!is_illegal_id(legal), "{legal}");
         }
     }
 

@@ -26,5 +26,5 @@ pub use config::remote_config;
 pub use error::WireError;
 pub use event::{EVENT_BYTES_MAX, EVENT_NAME_CHARS_MAX, PROPERTY_DEPTH_MAX, WireEvent};
 pub use flags::{FlagReason, FlagResult, FlagsRequest, decode_flags, flags_response};
-pub use identity::{DISTINCT_ID_CHARS_MAX, Identity, Merge, is_illegal_id};
+pub use identity::{DISTINCT_ID_CHARS_MAX, Identity, Merge};
 pub use touch::{Touch, touch};
