@@ -174,7 +174,7 @@ pub async fn rotate_key(tx: &Tx, actor: &Actor, id: Id<api_key::Entity>, grace: 
         },
     )
     .await?;
-    let sooner = old.expires_at.map_or(ends, |already| already.min(ends));
+    let sooner = old.expires_at.filter(|already| *already < ends).unwrap_or(ends);
     let mut old = old.into_active_model();
     old.expires_at = Set(Some(sooner));
     tx.update(old).await?;
@@ -203,6 +203,15 @@ async fn key(tx: &Tx, id: Id<api_key::Entity>) -> Result<api_key::Model> {
 
 fn no_such_key() -> Error {
     Error::user(ErrorCode::NotFound, "id", "there is no such key")
+}
+
+/// Notes that a key was used at `at`.
+pub(super) async fn record_use(tx: &Tx, id: Id<api_key::Entity>, at: DateTime<Utc>) -> Result<u64> {
+    tx.update_many::<api_key::Entity>(|rows| {
+        rows.col_expr(api_key::Column::LastUsedAt, Expr::value(at))
+            .filter(api_key::Column::Id.eq(id))
+    })
+    .await
 }
 
 pub(super) fn is_working(key: &api_key::Model, now: DateTime<Utc>) -> bool {

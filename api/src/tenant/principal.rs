@@ -7,7 +7,6 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{Id, TenantId, api_key, contact};
-use sea_orm::{ColumnTrait, QueryFilter, sea_query::Expr};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio_util::task::TaskTracker;
@@ -160,15 +159,7 @@ impl Principals {
         let cx = Cx::new(Arc::clone(&self.env), key.tenant_id, Actor::System);
         let recording = Arc::clone(&self.recording);
         self.tasks.spawn(async move {
-            let recorded = cx
-                .write(async |tx| {
-                    tx.update_many::<api_key::Entity>(|rows| {
-                        rows.col_expr(api_key::Column::LastUsedAt, Expr::value(now))
-                            .filter(api_key::Column::Id.eq(id))
-                    })
-                    .await
-                })
-                .await;
+            let recorded = cx.write(async |tx| commands::record_use(tx, id, now).await).await;
             if let Err(error) = recorded {
                 tracing::warn!(%error, key = %id, "the use of a key could not be written down");
             }
