@@ -3,7 +3,9 @@
 pub mod app;
 mod backend;
 pub mod base;
+pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod schema;
 pub mod serve;
 pub mod telemetry;
