@@ -20,5 +20,5 @@ pub use error::{Error, ErrorCode, Result, Unavailable, UserError};
 pub use event::{CAUSATION_DEPTH_MAX, Cause, LogPlace, NewEvent, PARTITIONS, partition};
 pub use module::{Fut, Hear, Module};
 pub use outbound::Outbound;
-pub use page::{Listing, Page, PageArgs, SortBy, page};
+pub use page::{Listing, Page, PageArgs, SortBy, page, system_page};
 pub use secrets::{Secrets, fingerprint, hex};
