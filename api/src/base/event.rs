@@ -13,6 +13,8 @@ pub const PARTITIONS: i32 = 16;
 /// An event about to be appended. `Tx::emit` adds id, tenant and time of receipt.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
+    /// Given beforehand where other rows point at it; else drawn when it is appended.
+    pub id: Option<EventId>,
     pub name: String,
     pub contact_id: Option<ContactId>,
     pub identifier_id: Option<Id<contact_identifier::Entity>>,
@@ -29,6 +31,7 @@ impl NewEvent {
     /// An event that a room tells of a contact.
     pub fn of_room(source: &'static str, name: &str, contact: ContactId, at: DateTime<Utc>) -> Self {
         Self {
+            id: None,
             name: name.to_owned(),
             contact_id: Some(contact),
             identifier_id: None,

@@ -143,7 +143,7 @@ impl Tx {
         let mut ids = Vec::with_capacity(events.len());
         let mut rows = Vec::with_capacity(events.len());
         for event in events {
-            let id = self.ids.next(now);
+            let id = event.id.unwrap_or_else(|| self.ids.next(now));
             ids.push(id);
             let depth = event.cause.map_or(0, |cause| cause.depth);
             if depth > CAUSATION_DEPTH_MAX {

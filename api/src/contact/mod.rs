@@ -1,0 +1,17 @@
+//! The contact graph: one identity over every touchpoint.
+//!
+//! Everything that names a person comes in through [`ingest`]. An identifier is owned by one contact of
+//! its tenant; ids that are found to be one person's are joined, and the absorbed contact's id leads to the
+//! root for ever. Events keep the contact id they were written with, so a contact's rows are those of its
+//! [`family`].
+//!
+//! Emits `contact.identified` (a visitor became known) and `contact.merged` (properties
+//! `absorbedContactId`, `absorbedDistinctId`, `survivorDistinctId`). Hears nothing.
+
+mod commands;
+mod queries;
+mod rules;
+
+pub use commands::{INGEST_MAX, Incoming, Ingested, Link, TraitChanges, ingest};
+pub use queries::{distinct_ids, family, find_by, root, traits};
+pub use rules::{Claim, ID_CHARS_MAX, is_distinct_id_kind, is_illegal_id, normalize};

@@ -1,0 +1,281 @@
+//! What is the same id, who may join whom, and whose value wins. Pure: no database, no clock.
+
+use chrono::{DateTime, Utc};
+use entity::contact_identifier::{Kind, Verification};
+use serde_json::Value;
+
+use crate::base::{Error, Result};
+
+/// Characters of an id: PostHog cuts distinct ids there.
+pub const ID_CHARS_MAX: usize = 200;
+const EMAIL_CHARS_MAX: usize = 254;
+
+/// Ids that stem from a client's mistake: a join by one of them would join strangers.
+const ILLEGAL_IDS: [&str; 20] = [
+    "anonymous",
+    "guest",
+    "distinctid",
+    "distinct_id",
+    "id",
+    "not_authenticated",
+    "email",
+    "undefined",
+    "true",
+    "false",
+    "null",
+    "nan",
+    "none",
+    "0",
+    "00000000-0000-0000-0000-000000000000",
+    "[object object]",
+    "anonymous-user",
+    "backend",
+    "system",
+    "user",
+];
+
+/// Whether `id` can stand for no single person: blank, or one of PostHog's list, in any case, in any quotes.
+pub fn is_illegal_id(id: &str) -> bool {
+    let bare = id.trim_matches(|c: char| {
+        c.is_whitespace() || matches!(c, '\'' | '"' | '`' | '\u{feff}' | '\u{fffd}')
+    });
+    bare.is_empty()
+        || ILLEGAL_IDS
+            .iter()
+            .any(|illegal| bare.eq_ignore_ascii_case(illegal))
+}
+
+/// One identifier that an event names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    pub kind: Kind,
+    /// Normalised: what is compared.
+    pub value: String,
+    /// As it came.
+    pub shown: String,
+    pub verification: Verification,
+}
+
+impl Claim {
+    /// Reads an identifier; a user error names `field`.
+    pub fn new(kind: Kind, text: &str, verification: Verification, field: &str) -> Result<Self> {
+        let (value, shown) = normalize(kind, text).map_err(|why| Error::invalid(field, why))?;
+        Ok(Self {
+            kind,
+            value,
+            shown,
+            verification,
+        })
+    }
+    /// The place in which claims are asked who their contact is.
+    pub(super) const fn priority(&self) -> u8 {
+        match self.kind {
+            Kind::ExternalId => 0,
+            Kind::DistinctId => 1,
+            Kind::AnonymousId => 2,
+            Kind::Email => 3,
+            Kind::Phone => 4,
+        }
+    }
+}
+
+/// Gives an identifier's compared form and its shown form, or says what is wrong with it.
+///
+/// E-mail: the domain lower-case and in IDNA's ASCII form, the local part lower-case where compared and as
+/// typed where shown; plus tags and dots stay, since who merges on them merges strangers. Phone: E.164.
+pub fn normalize(kind: Kind, text: &str) -> Result<(String, String), String> {
+    let text = text.trim();
+    match kind {
+        Kind::Email => email(text),
+        Kind::Phone => phone(text),
+        Kind::ExternalId | Kind::AnonymousId | Kind::DistinctId => {
+            if text.chars().count() > ID_CHARS_MAX {
+                Err(format!("an id has at most {ID_CHARS_MAX} characters"))
+            } else if is_illegal_id(text) {
+                Err(format!("{text:?} stands for no single person"))
+            } else if text.contains('\0') {
+                Err("an id must not hold the character U+0000".to_owned())
+            } else {
+                Ok((text.to_owned(), text.to_owned()))
+            }
+        }
+    }
+}
+
+fn email(text: &str) -> Result<(String, String), String> {
+    let wrong = || format!("{:?} is not an e-mail address", shortened(text));
+    let (local, domain) = text.rsplit_once('@').ok_or_else(wrong)?;
+    let plain = |c: char| !c.is_whitespace() && !c.is_control() && !"@<>(),;:\\\"[]".contains(c);
+    if local.is_empty()
+        || local.len() > 64
+        || text.len() > EMAIL_CHARS_MAX
+        || !local.chars().all(plain)
+        || !domain.contains('.')
+    {
+        return Err(wrong());
+    }
+    let Ok(url::Host::Domain(domain)) = url::Host::parse(domain) else {
+        return Err(wrong());
+    };
+    Ok((
+        format!("{}@{domain}", local.to_lowercase()),
+        format!("{local}@{domain}"),
+    ))
+}
+
+fn phone(text: &str) -> Result<(String, String), String> {
+    let wrong = || {
+        format!(
+            "{:?} is not a phone number in international form, such as +4930901820",
+            shortened(text)
+        )
+    };
+    if !text.starts_with('+') || text.len() > 32 {
+        return Err(wrong());
+    }
+    let number = phonenumber::parse(None, text).map_err(|_| wrong())?;
+    let e164 = number.format().mode(phonenumber::Mode::E164).to_string();
+    // E.164: at most 15 digits; fewer than 7 name no subscriber.
+    if !(8..=16).contains(&e164.len()) {
+        return Err(wrong());
+    }
+    Ok((e164.clone(), e164))
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(64).collect()
+}
+
+/// The kinds that share PostHog's one namespace: x as one of them is x as another.
+pub const fn is_distinct_id_kind(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::ExternalId | Kind::AnonymousId | Kind::DistinctId
+    )
+}
+
+/// What an observation of a trait weighs against another of the same trait.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Weight {
+    /// Set or unset outright, rather than "once, if absent".
+    pub outright: bool,
+    pub observed_at: DateTime<Utc>,
+}
+
+impl Weight {
+    /// Whether `self` replaces what `other` left: outright beats once; of two outright the later, of two
+    /// once the earlier. So the winner does not depend on the order of arrival.
+    pub fn replaces(self, other: Self) -> bool {
+        match (self.outright, other.outright) {
+            (true, true) => self.observed_at >= other.observed_at,
+            (outright, replaced) if outright != replaced => outright,
+            _ => self.observed_at < other.observed_at,
+        }
+    }
+}
+
+/// Characters of a trait's text that filters see.
+const TRAIT_TEXT_CHARS_MAX: usize = 256;
+
+/// A trait's value as filters see it: as text, and as a number.
+pub fn filterable(value: &Value) -> (Option<String>, Option<f64>) {
+    let cut = |text: &str| text.chars().take(TRAIT_TEXT_CHARS_MAX).collect::<String>();
+    match value {
+        Value::String(text) => (Some(cut(text)), None),
+        Value::Number(number) => (Some(number.to_string()), number.as_f64()),
+        Value::Bool(truth) => (Some(truth.to_string()), None),
+        Value::Null | Value::Array(_) | Value::Object(_) => (None, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    #[test]
+    fn emails_meet_whatever_the_case_of_their_letters() {
+        let (value, shown) = normalize(Kind::Email, "  Ann.Lee+x@Example.COM ").unwrap();
+        assert_eq!(value, "ann.lee+x@example.com");
+        assert_eq!(shown, "Ann.Lee+x@example.com");
+        assert_eq!(
+            normalize(Kind::Email, "a@bücher.example").unwrap().0,
+            "a@xn--bcher-kva.example"
+        );
+        for wrong in [
+            "", "@", "a@", "@b.co", "a b@c.co", "a@b", "a@@b.co", "a@1.2.3.4", "a@b.co<script>",
+            "\"a\"@b.co", "a@b .co",
+        ] {
+            assert!(normalize(Kind::Email, wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn phones_become_e164() {
+        for (text, value) in [
+            ("+49 30 901820", "+4930901820"),
+            ("+1 (650) 253-0000", "+16502530000"),
+            ("+44 20 7031 3000", "+442070313000"),
+        ] {
+            assert_eq!(normalize(Kind::Phone, text).unwrap().0, value);
+        }
+        for wrong in ["", "030 901820", "+", "+1", "abc", "+999999999999999999999"] {
+            assert!(normalize(Kind::Phone, wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn ids_that_stand_for_nobody_are_refused_in_every_disguise() {
+        for id in ILLEGAL_IDS {
+            for disguise in [
+                id.to_owned(),
+                id.to_uppercase(),
+                format!("'{id}'"),
+                format!("'\"{id}\"'"),
+                format!(" {id}\n"),
+            ] {
+                assert!(is_illegal_id(&disguise), "{disguise}");
+                assert!(normalize(Kind::ExternalId, &disguise).is_err());
+            }
+        }
+        for blank in ["", " ", "\t\n", "\u{a0}", "\u{feff}", "''", "\"\"", "' '"] {
+            assert!(is_illegal_id(blank), "{blank:?}");
+        }
+        for legal in ["user_1", "ann@example.com", "00", "guests", "null-ish", "o'neil"] {
+            assert!(!is_illegal_id(legal), "{legal}");
+        }
+        assert!(normalize(Kind::ExternalId, &"x".repeat(201)).is_err());
+    }
+
+    #[test]
+    fn the_winning_trait_does_not_depend_on_the_order_of_arrival() {
+        let at = |s: i64| DateTime::UNIX_EPOCH + TimeDelta::seconds(s);
+        let observations = [(true, 3), (true, 5), (false, 1), (false, 9), (true, 4)];
+        let weigh = |(outright, s): (bool, i64)| Weight {
+            outright,
+            observed_at: at(s),
+        };
+        let winner = |order: &[(bool, i64)]| {
+            order
+                .iter()
+                .copied()
+                .reduce(|kept, new| {
+                    if weigh(new).replaces(weigh(kept)) {
+                        new
+                    } else {
+                        kept
+                    }
+                })
+                .unwrap()
+        };
+        for turn in 0..observations.len() {
+            let mut order = observations;
+            order.rotate_left(turn);
+            assert_eq!(winner(&order), (true, 5));
+            order.reverse();
+            assert_eq!(winner(&order), (true, 5));
+        }
+        assert_eq!(winner(&[(false, 9), (false, 1), (false, 4)]), (false, 1));
+    }
+}
