@@ -132,7 +132,7 @@ pub async fn traits(
         .await?;
     let mut traits: HashMap<ContactId, Map<String, Value>> = HashMap::new();
     for (contact, key, value) in rows {
-        if !value.is_null() {
+        if value != Value::Null {
             traits.entry(contact).or_default().insert(key, value);
         }
     }

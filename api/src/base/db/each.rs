@@ -2,7 +2,7 @@
 
 use entity::TenantOwned;
 use sea_orm::{
-    Condition, EntityName, Order, QueryFilter, Value,
+    Condition, Order, QueryFilter, Value,
     sea_query::{Alias, Expr, ExprTrait, JoinType, Query, SelectStatement},
 };
 
