@@ -6,6 +6,7 @@
 
 mod check;
 mod connect;
+mod each;
 mod log;
 mod scope;
 mod system;

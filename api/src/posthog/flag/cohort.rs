@@ -12,7 +12,11 @@ const ONLY_SERVER: Undecided = Undecided::requires_server(Cause::UnsupportedDefi
 impl<'a> Run<'a, '_> {
     /// A cohort without a definition is static: only PostHog knows its members.
     pub(super) fn cohort(&mut self, filter: &'a CohortFilter, context: Context<'a>) -> Verdict {
-        let group = self.definitions.cohorts.get(&filter.id).ok_or(ONLY_SERVER)?;
+        let group = self
+            .definitions
+            .cohorts
+            .get(&filter.id)
+            .ok_or(ONLY_SERVER)?;
         if !filter.known_operator {
             self.differs = true;
             if self.reading == Reading::Python {
@@ -37,7 +41,10 @@ impl<'a> Run<'a, '_> {
     ) -> Verdict {
         let odd_shape = group.everyone.python != group.everyone.node
             || group.joint.python != group.joint.node
-            || group.entries.iter().any(|entry| entry.nested != group.node_nests);
+            || group
+                .entries
+                .iter()
+                .any(|entry| entry.nested != group.node_nests);
         let empty_or = group.entries.is_empty() && group.joint.python == Some(Joint::Any);
         self.differs |= odd_shape || empty_or;
         if *group.everyone.get(self.reading) {

@@ -120,54 +120,40 @@ impl DateFilter {
             return Readings::same(Ok(false));
         }
         let bounds = self.at.readings(now);
-        let relative_native =
-            matches!(given, Given::Date(_)) && matches!(self.at, When::Ago(_));
-        Readings {
-            python: bounds
-                .python
-                .ok_or(UNSUPPORTED)
-                .and_then(|bound| self.compare_python(given, bound, now)),
-            // The clients were seen to disagree on a native date and a relative bound.
-            node: bounds
-                .node
-                .filter(|_| !relative_native)
-                .ok_or(UNSUPPORTED)
-                .and_then(|bound| self.compare_node(given, bound, now)),
-        }
-    }
-
-    fn compare_python(
-        &self,
-        given: Given<'_>,
-        bound: DateTime<Utc>,
-        now: DateTime<Utc>,
-    ) -> Verdict {
-        let moment = match given {
-            Given::Date(NativeDate::Day(day)) => {
-                return Ok(self.holds(day, bound.date_naive()));
+        let moments = match given {
+            Given::Text(text) => When::parse(text).readings(now),
+            Given::Date(NativeDate::Day(day)) => Readings::same(Some(midnight(day))),
+            Given::Date(NativeDate::Moment(moment)) => When::Instant(moment).readings(now),
+            // Milliseconds in JavaScript, nothing in Python.
+            Given::Number(number) => Readings {
+                python: None,
+                node: number.as_i64().and_then(DateTime::from_timestamp_millis),
+            },
+            _ => Readings::same(None),
+        };
+        let mut verdicts = Readings {
+            python: self.compare(moments.python, bounds.python),
+            node: self.compare(moments.node, bounds.node),
+        };
+        if let Given::Date(native) = given {
+            // Python compares a day with the bound's day.
+            if let (NativeDate::Day(day), Some(bound)) = (native, bounds.python) {
+                verdicts.python = Ok(self.holds(&day, &bound.date_naive()));
             }
-            Given::Date(NativeDate::Moment(moment)) => moment,
-            Given::Text(text) => When::parse(text).readings(now).python.ok_or(MISSING)?,
-            _ => return Err(MISSING),
-        };
-        Ok(self.holds(moment, bound))
+            // The clients were seen to disagree on a native date and a relative bound.
+            if matches!(self.at, When::Ago(_)) {
+                verdicts.node = Err(UNSUPPORTED);
+            }
+        }
+        verdicts
     }
 
-    fn compare_node(&self, given: Given<'_>, bound: DateTime<Utc>, now: DateTime<Utc>) -> Verdict {
-        let moment = match given {
-            Given::Date(NativeDate::Day(day)) => day.and_time(NaiveTime::MIN).and_utc(),
-            Given::Date(NativeDate::Moment(moment)) => milliseconds(moment),
-            Given::Text(text) => When::parse(text).readings(now).node.ok_or(MISSING)?,
-            Given::Number(number) => number
-                .as_i64()
-                .and_then(DateTime::from_timestamp_millis)
-                .ok_or(MISSING)?,
-            _ => return Err(MISSING),
-        };
-        Ok(self.holds(moment, bound))
+    fn compare(&self, moment: Option<DateTime<Utc>>, bound: Option<DateTime<Utc>>) -> Verdict {
+        let bound = bound.ok_or(UNSUPPORTED)?;
+        Ok(self.holds(&moment.ok_or(MISSING)?, &bound))
     }
 
-    fn holds<T: PartialOrd>(&self, moment: T, bound: T) -> bool {
+    fn holds<T: PartialOrd>(&self, moment: &T, bound: &T) -> bool {
         if self.after {
             moment > bound
         } else {
@@ -187,14 +173,8 @@ impl When {
     }
 
     fn readings(self, now: DateTime<Utc>) -> Readings<Option<DateTime<Utc>>> {
-        let today_of = |year| {
-            let date = NaiveDate::from_ymd_opt(year, now.month(), now.day());
-            date.map(|date| date.and_time(NaiveTime::MIN).and_utc())
-        };
-        let first_of = |year| {
-            let date = NaiveDate::from_ymd_opt(year, 1, 1);
-            date.map(|date| date.and_time(NaiveTime::MIN).and_utc())
-        };
+        let day_of = |year, month, day| NaiveDate::from_ymd_opt(year, month, day).map(midnight);
+        let today_of = |year| day_of(year, now.month(), now.day());
         match self {
             Self::Ago(ago) => Readings {
                 python: ago.before(now),
@@ -206,7 +186,7 @@ impl When {
             },
             Self::Year(year) => Readings {
                 python: today_of(year),
-                node: first_of(year),
+                node: day_of(year, 1, 1),
             },
             Self::YearOrMilliseconds(number) => Readings {
                 python: today_of(number),
@@ -215,6 +195,10 @@ impl When {
             Self::Unreadable => Readings::same(None),
         }
     }
+}
+
+fn midnight(day: NaiveDate) -> DateTime<Utc> {
+    day.and_time(NaiveTime::MIN).and_utc()
 }
 
 /// JavaScript dates hold whole milliseconds.
@@ -231,7 +215,7 @@ fn instant(text: &str) -> Option<DateTime<Utc>> {
     }
     let date = day(text.get(..10)?)?;
     let Some(rest) = text.get(10..).filter(|rest| !rest.is_empty()) else {
-        return Some(date.and_time(NaiveTime::MIN).and_utc());
+        return Some(midnight(date));
     };
     let rest = rest.strip_prefix(['T', ' '])?;
     let (time, offset_minutes) = offset(rest)?;
@@ -274,7 +258,14 @@ fn offset(text: &str) -> Option<(&str, i64)> {
     }
     let (hours, minutes) = (digits(hours)?, digits(minutes)?);
     let total = (hours < 24 && minutes < 60).then_some(i64::from(hours * 60 + minutes))?;
-    Some((time, if offset.starts_with('-') { -total } else { total }))
+    Some((
+        time,
+        if offset.starts_with('-') {
+            -total
+        } else {
+            total
+        },
+    ))
 }
 
 /// `HH:MM`, `HH:MM:SS` or `HH:MM:SS.f`; more than six decimals are cut.
@@ -293,8 +284,9 @@ fn time_of_day(text: &str) -> Option<NaiveTime> {
     if parts.next().is_some() || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    let micros = format!("{fraction:0<6}");
-    NaiveTime::from_hms_micro_opt(hour, minute, second, digits(&micros[..6])?)
+    let micros = fraction.bytes().chain(std::iter::repeat(b'0')).take(6);
+    let micros = micros.fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0'));
+    NaiveTime::from_hms_micro_opt(hour, minute, second, micros)
 }
 
 /// Reads the encoding of a native date: ISO 8601, a day or a moment.
@@ -325,7 +317,18 @@ mod tests {
 
     #[test]
     fn only_small_counts_of_known_units_are_relative() {
-        for text in ["10000d", "1s", "1.2y", "d", "-", "", "123456789012h", "1d ", "--1d", "+1d"] {
+        for text in [
+            "10000d",
+            "1s",
+            "1.2y",
+            "d",
+            "-",
+            "",
+            "123456789012h",
+            "1d ",
+            "--1d",
+            "+1d",
+        ] {
             assert_eq!(Ago::parse(text), None, "{text}");
         }
         assert_eq!(Ago::parse("9999y").unwrap().before(at("2026-01-01")), None);
@@ -334,9 +337,19 @@ mod tests {
     #[test]
     fn instants_are_read_with_their_offset() {
         assert_eq!(at("2022-04-05 12:34:12 +01:00"), at("2022-04-05T11:34:12Z"));
-        assert_eq!(at("2022-04-05T12:34:12.1234567-00:30"), at("2022-04-05T13:04:12.123456"));
+        assert_eq!(
+            at("2022-04-05T12:34:12.1234567-00:30"),
+            at("2022-04-05T13:04:12.123456")
+        );
         assert_eq!(at("2022-04-05 12:34 UTC"), at("2022-04-05T12:34:00"));
-        for bad in ["2022-02-30", "2022-5-1", "0000-01-01", "2022-05-01T24:00", "2022-05-01Z", "x"] {
+        for bad in [
+            "2022-02-30",
+            "2022-5-1",
+            "0000-01-01",
+            "2022-05-01T24:00",
+            "2022-05-01Z",
+            "x",
+        ] {
             assert_eq!(instant(bad), None, "{bad}");
         }
     }

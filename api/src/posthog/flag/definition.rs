@@ -76,6 +76,9 @@ pub(super) struct Variant {
     pub(super) end: f64,
 }
 
+/// A part of a definition in a shape that nothing here knows.
+struct NotUnderstood;
+
 impl Definitions {
     /// Parses the body of `/flags/definitions`. Unknown fields are ignored; a flag that is
     /// not understood is kept and evaluates to undecided. Of two flags with one key the
@@ -83,7 +86,9 @@ impl Definitions {
     pub fn parse(body: &Value) -> Result<Self, DefinitionsError> {
         let body = body.as_object().ok_or(DefinitionsError::NotAnObject)?;
         let flags = body.get("flags").and_then(Value::as_array);
-        let version = body.get("property_matching_version").and_then(Value::as_i64);
+        let version = body
+            .get("property_matching_version")
+            .and_then(Value::as_i64);
         let mut definitions = Self {
             flags: Vec::new(),
             by_key: HashMap::new(),
@@ -92,7 +97,10 @@ impl Definitions {
                 .collect(),
             cohorts: object(body, "cohorts")
                 .map(|(id, group)| {
-                    (id.clone(), PropertyGroup::compile(group, version.unwrap_or(1)))
+                    (
+                        id.clone(),
+                        PropertyGroup::compile(group, version.unwrap_or(1)),
+                    )
                 })
                 .collect(),
         };
@@ -158,10 +166,9 @@ impl Rules {
             None | Some(Value::Null) => Vec::new(),
             Some(multivariate) => variants(list(multivariate.as_object()?, "variants")?)?,
         };
-        let group_type = group_type(filters.get("aggregation_group_type_index"))?;
-        let by_device = |fields: &Map<String, Value>| {
-            fields.get("bucketing_identifier").and_then(non_empty)
-        };
+        let group_type = group_type(filters.get("aggregation_group_type_index")).ok()?;
+        let by_device =
+            |fields: &Map<String, Value>| fields.get("bucketing_identifier").and_then(non_empty);
         let own = by_device(flag);
         let inherited = own.clone().or_else(|| by_device(filters));
         Some(Self {
@@ -173,7 +180,7 @@ impl Rules {
                 .then(|| flag.get("key").and_then(Value::as_str))
                 .flatten()
                 .map(|key| format!("$feature_enrollment/{key}")),
-            holdout: holdout(filters.get("holdout"))?,
+            holdout: holdout(filters.get("holdout")).ok()?,
             early_exit: is_true(filters, "early_exit"),
             conditions: list(filters, "groups")?
                 .iter()
@@ -204,18 +211,18 @@ impl Condition {
         let own = match condition.get("aggregation_group_type_index") {
             // Absent inherits; an explicit null keeps what the flag is bucketed by.
             None | Some(Value::Null) => None,
-            own => group_type(own)?,
+            own => group_type(own).ok()?,
         };
         let variant = condition.get("variant").and_then(Value::as_str);
-        let filters = list(condition, "properties")?.iter().map(|filter| {
-            Some(Filter::compile(filter.as_object()?, matching_version))
-        });
+        let filters = list(condition, "properties")?
+            .iter()
+            .map(|filter| Some(Filter::compile(filter.as_object()?, matching_version)));
         Some(Self {
             filters: filters.collect::<Option<_>>()?,
-            rollout: percentage(condition.get("rollout_percentage"))?,
-            variant: variant.filter(|key| !key.is_empty()).and_then(|key| {
-                variants.iter().position(|variant| variant.key == key)
-            }),
+            rollout: percentage(condition.get("rollout_percentage")).ok()?,
+            variant: variant
+                .filter(|key| !key.is_empty())
+                .and_then(|key| variants.iter().position(|variant| variant.key == key)),
             group_type: own.filter(|own| Some(own) != flag_group_type),
         })
     }
@@ -224,26 +231,26 @@ impl Condition {
 fn variants(list: &[Value]) -> Option<Vec<Variant>> {
     let mut end = 0.0;
     let variants = list.iter().map(|variant| {
-        end += percentage(variant.get("rollout_percentage"))?? / 100.0;
+        end += percentage(variant.get("rollout_percentage")).ok()?? / 100.0;
         let key = variant.get("key")?.as_str()?.to_owned();
         Some(Variant { key, end })
     });
     variants.collect()
 }
 
-/// The outer `None` is a shape that is not understood.
-fn holdout(holdout: Option<&Value>) -> Option<Option<Holdout>> {
+fn holdout(holdout: Option<&Value>) -> Result<Option<Holdout>, NotUnderstood> {
     let Some(holdout) = holdout.filter(|holdout| !holdout.is_null()) else {
-        return Some(None);
+        return Ok(None);
     };
-    let share = percentage(holdout.as_object()?.get("exclusion_percentage"))?;
-    let id = match holdout.get("id") {
+    let fields = holdout.as_object().ok_or(NotUnderstood)?;
+    let share = percentage(fields.get("exclusion_percentage"))?;
+    let id = match fields.get("id") {
         None | Some(Value::Null) => None,
         Some(Value::Number(id)) if !id.is_f64() => Some(id.to_string()),
         Some(Value::String(id)) => Some(id.clone()),
-        Some(_) => return None,
+        Some(_) => return Err(NotUnderstood),
     };
-    Some(share.zip(id).map(|(percentage, id)| Holdout {
+    Ok(share.zip(id).map(|(percentage, id)| Holdout {
         percentage: percentage.clamp(0.0, 100.0),
         value: format!("holdout-{id}"),
     }))
@@ -288,17 +295,20 @@ fn list<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a [Value]> {
     }
 }
 
-fn percentage(value: Option<&Value>) -> Option<Option<f64>> {
+fn percentage(value: Option<&Value>) -> Result<Option<f64>, NotUnderstood> {
     match value {
-        None | Some(Value::Null) => Some(None),
-        Some(value) => value.as_f64().map(Some),
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => value.as_f64().map(Some).ok_or(NotUnderstood),
     }
 }
 
 /// The index of a group type, as the key of the mapping.
-fn group_type(value: Option<&Value>) -> Option<Option<String>> {
+fn group_type(value: Option<&Value>) -> Result<Option<String>, NotUnderstood> {
     match value {
-        None | Some(Value::Null) => Some(None),
-        Some(value) => value.as_i64().map(|index| Some(index.to_string())),
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => {
+            let index = value.as_i64().ok_or(NotUnderstood)?;
+            Ok(Some(index.to_string()))
+        }
     }
 }

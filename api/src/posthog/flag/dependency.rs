@@ -41,7 +41,9 @@ impl<'a> Run<'a, '_> {
                 Reading::Node => Ok(false),
             };
         };
-        Ok(dependency.expected.is(&self.definitions.flags[index], answer))
+        Ok(dependency
+            .expected
+            .is(&self.definitions.flags[index], answer))
     }
 
     fn dependency_answer(
@@ -59,10 +61,12 @@ impl<'a> Run<'a, '_> {
             return Err(UNSUPPORTED);
         }
         let differed = std::mem::take(&mut self.differs);
-        let decision = self.evaluate_dependency(index, context).map_err(|undecided| {
-            // Whatever it was down there, up here a dependency is what is missing.
-            undecided.because(Cause::UnresolvedDependency)
-        });
+        let decision = self
+            .evaluate_dependency(index, context)
+            .map_err(|undecided| {
+                // Whatever it was down there, up here a dependency is what is missing.
+                undecided.because(Cause::UnresolvedDependency)
+            });
         if lasting && self.check_steps().is_ok() {
             self.memo.get_mut(self.reading)[index] = Some(Settled {
                 decision,
@@ -79,7 +83,10 @@ impl<'a> Run<'a, '_> {
         context: Context<'a>,
     ) -> Result<Answer, Undecided> {
         let flag: &'a Flag = &self.definitions.flags[index];
-        let reads_groups = flag.rules.as_ref().is_some_and(super::definition::Rules::reads_groups);
+        let reads_groups = flag
+            .rules
+            .as_ref()
+            .is_some_and(super::definition::Rules::reads_groups);
         self.differs |= flag.active && (reads_groups || !context.person);
         if self.reading == Reading::Node {
             return Ok(self.flag(index)?.answer);

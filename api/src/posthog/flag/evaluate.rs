@@ -312,7 +312,11 @@ impl<'a, 'm> Run<'a, 'm> {
     }
 
     fn group_flag(&mut self, flag: &'a Flag, rules: &'a Rules, group_type: &str) -> Decision {
-        let name = self.definitions.group_types.get(group_type).ok_or(UNSUPPORTED)?;
+        let name = self
+            .definitions
+            .group_types
+            .get(group_type)
+            .ok_or(UNSUPPORTED)?;
         let Some(id) = self.subject.groups.get(name) else {
             return Ok(Found::unmatched(Reason::NoGroupType));
         };
@@ -341,7 +345,11 @@ impl<'a, 'm> Run<'a, 'm> {
             return Ok(distinct_id);
         }
         let given = self.subject.device_id.filter(|id| !id.is_empty());
-        let property = self.subject.properties.get("$device_id").and_then(Value::as_str);
+        let property = self
+            .subject
+            .properties
+            .get("$device_id")
+            .and_then(Value::as_str);
         let devices = Readings {
             python: given,
             node: property.filter(|id| !id.is_empty()).or(given),
@@ -367,7 +375,7 @@ impl<'a, 'm> Run<'a, 'm> {
         if let Some(property) = &rules.enrollment {
             self.differs = true;
             if self.reading == Reading::Python {
-                return self.enrollment(rules, property, context);
+                return enrollment(rules, property, context);
             }
         }
         if let Some(holdout) = &rules.holdout
@@ -380,17 +388,17 @@ impl<'a, 'm> Run<'a, 'm> {
         }
         self.conditions(flag, rules, context, id, groups_visible)
     }
+}
 
-    fn enrollment(&self, rules: &Rules, property: &str, context: Context<'a>) -> Decision {
-        if rules.group_type.is_some() {
-            return Err(UNSUPPORTED);
-        }
-        let enrolled = context.properties.get(property).ok_or(MISSING)?;
-        Ok(Found {
-            answer: Answer::Bool(enrolled.is_true_or_named_true()),
-            ..Found::unmatched(Reason::SuperConditionValue)
-        })
+fn enrollment(rules: &Rules, property: &str, context: Context<'_>) -> Decision {
+    if rules.group_type.is_some() {
+        return Err(UNSUPPORTED);
     }
+    let enrolled = context.properties.get(property).ok_or(MISSING)?;
+    Ok(Found {
+        answer: Answer::Bool(enrolled.is_true_or_named_true()),
+        ..Found::unmatched(Reason::SuperConditionValue)
+    })
 }
 
 impl Found {

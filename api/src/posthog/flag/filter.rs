@@ -88,7 +88,10 @@ impl CohortFilter {
 
 impl Dependency {
     fn compile(filter: &Map<String, Value>) -> Self {
-        let key = filter.get("key").and_then(Value::as_str).unwrap_or_default();
+        let key = filter
+            .get("key")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         let value = filter.get("value").unwrap_or(&Value::Null);
         let operator = filter.get("operator").and_then(Value::as_str);
         let chain = filter.get("dependency_chain").and_then(Value::as_array);
@@ -167,7 +170,9 @@ impl PropertyGroup {
         let list = values.and_then(Value::as_array);
         let absent = values.is_none_or(Value::is_null);
         let entries = list.map(Vec::as_slice).unwrap_or_default();
-        let node_nests = entries.first().is_some_and(|entry| entry.get("values").is_some());
+        let node_nests = entries
+            .first()
+            .is_some_and(|entry| entry.get("values").is_some());
         Self {
             everyone: Readings::same(false),
             joint: Readings {

@@ -63,7 +63,9 @@ fn try_answer(line: &str, now: DateTime<Utc>) -> Result<Result<Value, Undecided>
     let kind = question.get("kind").and_then(Value::as_str);
     let input = question.get("input").and_then(Value::as_object);
     let input = input.ok_or(LineError::Field("input"))?;
-    let version = question.get("property_matching_version").and_then(Value::as_i64);
+    let version = question
+        .get("property_matching_version")
+        .and_then(Value::as_i64);
     let now = match question.get("frozen_now") {
         None | Some(Value::Null) => now,
         Some(frozen) => frozen_now(frozen)?,
@@ -103,10 +105,10 @@ impl Question<'_> {
         let flag = self.required("flag")?;
         let key = flag.get("key").and_then(Value::as_str);
         let key = key.ok_or(LineError::Field("flag.key"))?;
-        let definitions = self.definitions(flag.clone(), self.object("cohorts")?.clone().into())?;
-        let distinct_id = self.required("distinct_id").and_then(|id| {
-            id_text(id).ok_or(LineError::Field("distinct_id"))
-        })?;
+        let definitions = self.definitions(flag, self.object("cohorts")?)?;
+        let distinct_id = self
+            .required("distinct_id")
+            .and_then(|id| id_text(id).ok_or(LineError::Field("distinct_id")))?;
         let device_id = self.input.get("device_id").and_then(id_text);
         let person = Given::read(self.object("person_properties")?)?;
         let groups: BTreeMap<String, String> = self
@@ -140,23 +142,23 @@ impl Question<'_> {
         let group = self.required("property_group")?;
         let mut cohorts = self.cohorts()?;
         cohorts.insert(QUESTION.to_owned(), group.clone());
-        self.membership(json!({"type": "cohort", "value": QUESTION}), cohorts)
+        self.membership(&json!({"type": "cohort", "value": QUESTION}), &cohorts)
     }
 
     fn cohort(&self) -> Answer {
         let filter = self.required("property")?.as_object();
         let mut filter = filter.ok_or(LineError::Field("property"))?.clone();
         filter.insert("type".to_owned(), "cohort".into());
-        self.membership(filter.into(), self.cohorts()?)
+        self.membership(&filter.into(), &self.cohorts()?)
     }
 
-    fn membership(&self, filter: Value, cohorts: Map<String, Value>) -> Answer {
+    fn membership(&self, filter: &Value, cohorts: &Map<String, Value>) -> Answer {
         let flag = json!({
             "key": QUESTION,
             "active": true,
             "filters": {"groups": [{"properties": [filter]}]},
         });
-        let definitions = self.definitions(flag, cohorts.into())?;
+        let definitions = self.definitions(&flag, cohorts)?;
         let given = Given::read(self.properties()?)?;
         self.value(&definitions, QUESTION, &given.subject(""))
     }
@@ -176,11 +178,15 @@ impl Question<'_> {
         }))
     }
 
-    fn definitions(&self, flag: Value, cohorts: Value) -> Result<Definitions, LineError> {
+    fn definitions(
+        &self,
+        flag: &Value,
+        cohorts: &Map<String, Value>,
+    ) -> Result<Definitions, LineError> {
         let others = self.input.get("other_flags").and_then(Value::as_array);
         let mut flags = others.cloned().unwrap_or_default();
         // Last, so that it prevails over another of its key.
-        flags.push(flag);
+        flags.push(flag.clone());
         Ok(Definitions::parse(&json!({
             "flags": flags,
             "group_type_mapping": self.input.get("group_type_mapping"),
@@ -201,13 +207,21 @@ impl Question<'_> {
 
     fn cohorts(&self) -> Result<Map<String, Value>, LineError> {
         let named = self.input.contains_key("cohorts");
-        let name = if named { "cohorts" } else { "cohort_properties" };
+        let name = if named {
+            "cohorts"
+        } else {
+            "cohort_properties"
+        };
         self.object(name).cloned()
     }
 
     fn properties(&self) -> Result<&Map<String, Value>, LineError> {
         let named = self.input.contains_key("property_values");
-        self.object(if named { "property_values" } else { "properties" })
+        self.object(if named {
+            "property_values"
+        } else {
+            "properties"
+        })
     }
 
     fn required(&self, name: &'static str) -> Result<&Value, LineError> {
@@ -287,7 +301,10 @@ mod tests {
     fn a_bad_line_is_answered_with_an_error() {
         let cases = [
             ("{}", "`input` is missing or of the wrong type"),
-            (r#"{"kind":"flag","input":{}}"#, "`flag` is missing or of the wrong type"),
+            (
+                r#"{"kind":"flag","input":{}}"#,
+                "`flag` is missing or of the wrong type",
+            ),
             (r#"{"kind":"riddle","input":{}}"#, "unknown kind `riddle`"),
             (
                 r#"{"kind":"property","input":{"property":{},"properties":{"a":{"__date__":"x"}}}}"#,

@@ -25,6 +25,8 @@ mod pattern;
 mod property;
 mod semver;
 mod subject;
+#[cfg(test)]
+mod tests;
 mod text;
 mod verdict;
 

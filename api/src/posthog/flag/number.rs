@@ -15,7 +15,7 @@ pub(super) enum Order {
 }
 
 impl Order {
-    pub(super) fn holds<T: PartialOrd>(self, left: T, right: T) -> bool {
+    pub(super) fn holds<T: PartialOrd>(self, left: &T, right: &T) -> bool {
         match self {
             Self::Above => left > right,
             Self::AtLeast => left >= right,
@@ -39,7 +39,9 @@ pub(super) struct NumberFilter {
 impl NumberFilter {
     pub(super) fn compile(order: Order, value: Option<&Value>) -> Self {
         let given = value.map(Given::from);
-        let javascript_text = given.and_then(javascript_text).unwrap_or("undefined".into());
+        let javascript_text = given
+            .and_then(javascript_text)
+            .unwrap_or("undefined".into());
         Self {
             order,
             bound: given.and_then(whole_number),
@@ -53,8 +55,15 @@ impl NumberFilter {
     }
 
     pub(super) fn matches(&self, given: Given<'_>) -> Readings<Verdict> {
+        // The usual case needs no text: a number against a number both clients read alike.
+        if let (Given::Number(number), Some(bound)) = (given, self.bound)
+            && self.javascript_bound == Some(bound)
+            && let Some(number) = number.as_f64()
+        {
+            return Readings::same(Ok(self.order.holds(&number, &bound)));
+        }
         let python = self.bound.ok_or(UNSUPPORTED).map(|bound| {
-            whole_number(given).is_some_and(|number| self.order.holds(number, bound))
+            whole_number(given).is_some_and(|number| self.order.holds(&number, &bound))
         });
         Readings {
             python,
@@ -67,15 +76,13 @@ impl NumberFilter {
             return Ok(false);
         }
         let text = javascript_text(given).ok_or(MISSING)?;
-        Ok(match (parse_float(&text), self.javascript_bound) {
-            (Some(number), Some(bound)) => self.order.holds(number, bound),
-            // JavaScript compares strings by UTF-16 unit.
-            _ => {
-                let left: Vec<u16> = text.encode_utf16().collect();
-                let right: Vec<u16> = self.javascript_text.encode_utf16().collect();
-                self.order.holds(left, right)
-            }
-        })
+        if let (Some(number), Some(bound)) = (parse_float(&text), self.javascript_bound) {
+            return Ok(self.order.holds(&number, &bound));
+        }
+        // JavaScript compares strings by UTF-16 unit.
+        let left: Vec<u16> = text.encode_utf16().collect();
+        let right: Vec<u16> = self.javascript_text.encode_utf16().collect();
+        Ok(self.order.holds(&left, &right))
     }
 }
 

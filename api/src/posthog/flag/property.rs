@@ -25,9 +25,15 @@ pub(super) struct PropertyFilter {
 enum Test {
     Set,
     NotSet,
-    Exact { exact: Exact, negated: bool },
+    Exact {
+        exact: Exact,
+        negated: bool,
+    },
     Text(TextFilter),
-    Pattern { pattern: Pattern, negated: bool },
+    Pattern {
+        pattern: Pattern,
+        negated: bool,
+    },
     Number(NumberFilter),
     Date(DateFilter),
     Version(VersionFilter),
@@ -187,7 +193,9 @@ impl TextFilter {
     fn compile(place: Place, negated: bool, value: Option<&Value>) -> Self {
         let given = value.map(Given::from);
         let python = given.and_then(service_text).unwrap_or("null".into());
-        let node = given.and_then(javascript_text).unwrap_or("undefined".into());
+        let node = given
+            .and_then(javascript_text)
+            .unwrap_or("undefined".into());
         Self {
             place,
             negated,

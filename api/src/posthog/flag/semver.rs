@@ -47,7 +47,7 @@ impl Bound {
         match self {
             Self::Equal(bound) => version == bound,
             Self::NotEqual(bound) => version != bound,
-            Self::Ordered(order, bound) => order.holds(version, bound),
+            Self::Ordered(order, bound) => order.holds(&version, &bound),
             Self::Within(range) => range.from <= version && version < range.to,
         }
     }
@@ -99,11 +99,7 @@ fn texts(given: Given<'_>) -> Readings<Option<String>> {
     }
 }
 
-fn bound(
-    comparison: Comparison,
-    text: &str,
-    wildcard: fn(&str) -> Option<Range>,
-) -> Option<Bound> {
+fn bound(comparison: Comparison, text: &str, wildcard: fn(&str) -> Option<Range>) -> Option<Bound> {
     if matches!(comparison, Comparison::Wildcard) {
         return wildcard(text).map(Bound::Within);
     }

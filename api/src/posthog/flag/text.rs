@@ -50,7 +50,7 @@ impl<'a> From<&'a Value> for Given<'a> {
 
 /// The server's text of a value: strings as they are, anything else as compact JSON with
 /// sorted keys. `None` for a native date.
-pub(super) fn service_text<'a>(given: Given<'a>) -> Option<Cow<'a, str>> {
+pub(super) fn service_text(given: Given<'_>) -> Option<Cow<'_, str>> {
     Some(match given {
         Given::Null => Cow::Borrowed("null"),
         Given::Bool(value) => Cow::Borrowed(bool_text(value)),
@@ -67,7 +67,7 @@ pub(super) fn service_text<'a>(given: Given<'a>) -> Option<Cow<'a, str>> {
 
 /// [`service_text`] as the JavaScript client spells it: `None` where it holds a whole
 /// number, because `1` and `1.0` are one number there and two texts on the server.
-pub(super) fn exact_javascript_text<'a>(given: Given<'a>) -> Option<Cow<'a, str>> {
+pub(super) fn exact_javascript_text(given: Given<'_>) -> Option<Cow<'_, str>> {
     let fractional = |number: &Number| {
         let value = number.as_f64()?;
         (value.fract() != 0.0).then(|| javascript_number(value))
@@ -84,7 +84,7 @@ pub(super) fn exact_javascript_text<'a>(given: Given<'a>) -> Option<Cow<'a, str>
 }
 
 /// JavaScript's `String(value)`. `None` for a native date.
-pub(super) fn javascript_text<'a>(given: Given<'a>) -> Option<Cow<'a, str>> {
+pub(super) fn javascript_text(given: Given<'_>) -> Option<Cow<'_, str>> {
     Some(match given {
         Given::Number(value) => Cow::Owned(javascript_number(value.as_f64()?)),
         Given::Composite(Value::Array(items)) => Cow::Owned(javascript_array(items)),
