@@ -6,6 +6,7 @@ pub mod base;
 pub mod config;
 pub mod contact;
 pub mod ingest;
+pub mod posthog;
 pub mod schema;
 pub mod serve;
 pub mod telemetry;

@@ -1,0 +1,3 @@
+//! The observation layer.
+
+pub mod flag;
