@@ -39,6 +39,13 @@ impl Parts {
     }
 }
 
+/// Names the one TLS implementation that everything in this process uses. To be called before any client is made;
+/// calling it again changes nothing.
+pub fn install_crypto() {
+    // An error says that one is named already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 /// One process. Clones share everything.
 #[derive(Clone)]
 pub struct App {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use api::{
-    app::{App, Parts},
+    app::{App, Parts, install_crypto},
     base::{Actor, Clock, Cx, Db, DbOptions, Ids, Rng},
     config::{Config, Hidden},
     tenant,
@@ -87,6 +87,7 @@ impl Kit {
     }
 
     async fn app_on(url: &str, config: Config) -> anyhow::Result<App> {
+        install_crypto();
         let db = Db::connect(&DbOptions {
             url: url.to_owned(),
             connections_max: 8,
