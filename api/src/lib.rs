@@ -4,6 +4,8 @@ pub mod app;
 mod backend;
 pub mod base;
 pub mod config;
+pub mod contact;
+pub mod ingest;
 pub mod schema;
 pub mod serve;
 pub mod telemetry;

@@ -37,7 +37,7 @@ pub struct SortBy<E: EntityTrait> {
 }
 
 /// How a list tells its length, when it is asked.
-type Counter = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<u64>> + Send>> + Send + Sync>;
+pub type Counter = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<u64>> + Send>> + Send + Sync>;
 
 /// What a connection holds besides Relay's fields.
 pub struct Total(Counter);
@@ -181,7 +181,7 @@ where
 {
     let backward = args.last.is_some();
     let limit = limit(&args)?;
-    let place = format!("{list}/{:?}/{}", sort.column, sort.descending);
+    let place = place(list, &sort);
     let id = key::<E>();
     for (cursor, later) in [(&args.after, true), (&args.before, false)] {
         let Some(cursor) = cursor else { continue };
@@ -200,12 +200,68 @@ where
         Order::Desc
     };
     // One row more than asked tells whether the list goes on.
-    let mut found = rows
+    let found = rows
         .order_by(sort.column, order.clone())
         .order_by(id, order)
         .limit(limit + 1)
         .all()
         .await?;
+    cut(secrets, &place, found, limit, &sort, &args, counter)
+}
+
+/// From which end a page without cursors takes its rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FromEnd {
+    /// How many rows to read: one more than the page shows tells whether the list goes on.
+    pub rows: u64,
+    /// From the list's end, rather than its start.
+    pub last: bool,
+}
+
+impl PageArgs {
+    /// Where the page starts, if no cursor says so.
+    pub fn from_end(&self) -> Result<Option<FromEnd>> {
+        let rows = limit(self)? + 1;
+        Ok((self.after.is_none() && self.before.is_none()).then_some(FromEnd {
+            rows,
+            last: self.last.is_some(),
+        }))
+    }
+}
+
+/// Makes a page of rows that were read together with other lists' rows, as [`PageArgs::from_end`] says. It is
+/// the page that [`page`] would have read, and its cursors lead on there.
+pub fn page_from_end<E>(
+    cx: &Cx,
+    list: &str,
+    found: Vec<E::Model>,
+    sort: &SortBy<E>,
+    args: &PageArgs,
+    counter: Counter,
+) -> Result<Page<E::Model>>
+where
+    E: TenantOwned,
+{
+    let list = format!("{}/{list}", cx.tenant().uuid());
+    let place = place(&list, sort);
+    cut(&cx.env().secrets, &place, found, limit(args)?, sort, args, counter)
+}
+
+fn place<E: EntityTrait>(list: &str, sort: &SortBy<E>) -> String {
+    format!("{list}/{:?}/{}", sort.column, sort.descending)
+}
+
+/// Makes a page of up to `limit + 1` rows, which lie in the order in which they were read.
+fn cut<E: EntityTrait>(
+    secrets: &Secrets,
+    place: &str,
+    mut found: Vec<E::Model>,
+    limit: u64,
+    sort: &SortBy<E>,
+    args: &PageArgs,
+    counter: Counter,
+) -> Result<Page<E::Model>> {
+    let backward = args.last.is_some();
     let more = found.len() as u64 > limit;
     found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     if backward {
@@ -213,7 +269,7 @@ where
     }
     let rows = found
         .into_iter()
-        .map(|row| Ok((seal_cursor(secrets, &place, &row, &sort)?, row)))
+        .map(|row| Ok((seal_cursor(secrets, place, &row, sort)?, row)))
         .collect::<Result<_>>()?;
     Ok(Page {
         rows,
