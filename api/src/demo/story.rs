@@ -67,12 +67,24 @@ fn visitor(
 ) -> Result<()> {
     let anonymous = format!("visitor-{:08x}", 0x9e37_79b9_u32.wrapping_mul(u32::try_from(number).unwrap_or(0) + 1));
     let anonymous = Claim::new(Kind::AnonymousId, &anonymous, Verification::Claimed, "anonymousId")?;
-    let first_name = *FIRST.choose(rng).unwrap_or(&"Ada");
-    let last_name = *LAST.choose(rng).unwrap_or(&"Okafor");
+    let hero = number == 0;
+    let (first_name, last_name) = if hero {
+        ("Ada", "Lindqvist")
+    } else {
+        (
+            *FIRST.choose(rng).unwrap_or(&"Noor"),
+            *LAST.choose(rng).unwrap_or(&"Okafor"),
+        )
+    };
+    let user_id = if hero {
+        HERO.to_owned()
+    } else {
+        format!("user-{}", 1000 + number)
+    };
     let (company, domain) = *COMPANIES.choose(rng).unwrap_or(&COMPANIES[0]);
     let user = Claim::new(
         Kind::ExternalId,
-        &format!("user-{}", 1000 + number),
+        &user_id,
         Verification::AssertedByBackend,
         "userId",
     )?;
@@ -83,7 +95,8 @@ fn visitor(
         "email",
     )?;
     let (source, medium, campaign, referrer) = *CHANNELS.choose(rng).unwrap_or(&CHANNELS[0]);
-    let mut at = now - Duration::days(rng.random_range(1..DAYS)) - Duration::minutes(rng.random_range(0..1_440));
+    let arrived = if hero { DAYS - 1 } else { rng.random_range(1..DAYS) };
+    let mut at = now - Duration::days(arrived) - Duration::minutes(rng.random_range(0..1_440));
     let landing = *PAGES.choose(rng).unwrap_or(&"/");
 
     let mut landed = page(landing);
@@ -135,7 +148,7 @@ fn visitor(
         let path = PAGES.choose(rng).unwrap_or(&"/");
         say(at, "$pageview", &[&anonymous], Link::SameEvent, page(path), Value::Null);
     }
-    if rng.random_bool(0.25) {
+    if !hero && rng.random_bool(0.25) {
         return Ok(());
     }
     at += Duration::seconds(rng.random_range(30..400));
@@ -156,7 +169,7 @@ fn visitor(
     );
     say(at + Duration::seconds(1), "signup", &[&user], Link::SameEvent, of(json!({"plan": plan})), Value::Null);
     // Some stay for weeks, some leave after a day.
-    let stays = rng.random_range(1..DAYS);
+    let stays = if hero { DAYS } else { rng.random_range(1..DAYS) };
     let signed_up = at;
     while at < now && at - signed_up < Duration::days(stays) {
         at += Duration::minutes(rng.random_range(60..4_000));
@@ -193,4 +206,68 @@ fn of(value: Value) -> Map<String, Value> {
         Value::Object(map) => map,
         _ => Map::new(),
     }
+}
+
+/// The external id of the contact that the tour is about.
+pub(super) const HERO: &str = "user-ada";
+
+/// A HogQL aggregate over a contact's events.
+pub(super) fn metric() -> Value {
+    json!({
+        "key": "revenue",
+        "name": "Revenue",
+        "description": "What the contact paid, in EUR",
+        "expression": "sumIf(toFloat(properties.amount), event = 'purchase')",
+        "window": "P90D",
+    })
+}
+
+pub(super) fn nudge() -> Value {
+    json!({
+        "key": "welcome",
+        "name": "Welcome after sign-up",
+        "content": {
+            "title": "Welcome aboard!",
+            "body": "Create your first board: it takes a minute, and your team can join right away.",
+            "action": {"label": "Create a board", "url": "/boards/new"},
+        },
+        "surface": "app",
+        "trigger": {"event": "signup"},
+        "priority": 50,
+        "expiresAfter": "P7D",
+    })
+}
+
+/// Flag definitions, in the form that PostHog serves them.
+pub(super) fn flags() -> Value {
+    json!({
+        "flags": [
+            {
+                "id": 1, "team_id": 1, "key": "new-onboarding", "name": "New onboarding", "active": true, "version": 1,
+                "filters": {
+                    "groups": [{"properties": [], "rollout_percentage": 50}],
+                    "payloads": {"true": "{\"steps\": 3}"},
+                },
+            },
+            {
+                "id": 2, "team_id": 1, "key": "pro-dashboard", "name": "Dashboard for Pro", "active": true, "version": 2,
+                "filters": {"groups": [{
+                    "properties": [{"key": "plan", "value": ["pro"], "operator": "exact", "type": "person"}],
+                    "rollout_percentage": 100,
+                }]},
+            },
+            {
+                "id": 3, "team_id": 1, "key": "pricing-test", "name": "Pricing page", "active": true, "version": 1,
+                "filters": {
+                    "groups": [{"properties": [], "rollout_percentage": 100}],
+                    "multivariate": {"variants": [
+                        {"key": "control", "name": "As it is", "rollout_percentage": 50},
+                        {"key": "annual-first", "name": "Annual plans first", "rollout_percentage": 50},
+                    ]},
+                },
+            },
+        ],
+        "group_type_mapping": {},
+        "cohorts": {},
+    })
 }

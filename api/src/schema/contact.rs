@@ -234,7 +234,7 @@ fn name_in(traits: &Map<String, Value>) -> Option<String> {
 }
 
 #[derive(Default)]
-pub struct ContactQuery;
+pub(super) struct ContactQuery;
 
 #[Object]
 impl ContactQuery {

@@ -95,7 +95,7 @@ pub(super) const fn newest_first() -> SortBy<event::Entity> {
 }
 
 #[derive(Default)]
-pub struct EventQuery;
+pub(super) struct EventQuery;
 
 #[Object]
 impl EventQuery {

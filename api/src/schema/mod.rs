@@ -6,23 +6,35 @@ mod idempotent;
 mod limits;
 mod mutation;
 mod node;
+mod tenant;
 
 use async_graphql::{
     EmptySubscription, MergedObject, Request, Response, SDLExportOptions, SchemaBuilder,
 };
 
-use crate::{base::Cx, contact::Loaders};
+use futures_util::{Stream, StreamExt as _, stream};
+
+use crate::tenant as tenant_room;
 pub use contact::Contact;
 pub use event::Event;
 pub use node::Node;
 
 /// What can be read.
 #[derive(MergedObject, Default)]
-pub struct Query(contact::ContactQuery, event::EventQuery, node::NodeQuery);
+pub struct Query(
+    contact::ContactQuery,
+    event::EventQuery,
+    node::NodeQuery,
+    tenant_room::Query,
+);
 
 /// What can be changed. Every mutation takes one `input`; what the caller can mend comes back as `userErrors`.
 #[derive(MergedObject, Default)]
-pub struct Mutation(mutation::TellMutation, mutation::ContactMutation);
+pub struct Mutation(
+    mutation::TellMutation,
+    mutation::ContactMutation,
+    tenant_room::Mutation,
+);
 
 pub type Schema = async_graphql::Schema<Query, Mutation, EmptySubscription>;
 
@@ -32,16 +44,19 @@ pub fn build() -> SchemaBuilder<Query, Mutation, EmptySubscription> {
         .directive(idempotent::idempotent)
 }
 
-/// Gives a request its tenant, and what it reads with.
-pub fn within(request: Request, cx: Cx) -> Request {
-    request.data(Loaders::new(&cx)).data(cx)
-}
-
 /// Executes a query or a mutation, unless its document is over a limit.
 pub async fn execute(schema: &Schema, mut request: Request) -> Response {
     match limits::check(&mut request) {
         Ok(()) => schema.execute(request).await,
         Err(error) => Response::from_errors(vec![error]),
+    }
+}
+
+/// Runs a subscription, unless its document is over a limit.
+pub fn subscribe(schema: &Schema, mut request: Request) -> impl Stream<Item = Response> + Send + use<> {
+    match limits::check(&mut request) {
+        Ok(()) => schema.execute_stream(request).left_stream(),
+        Err(error) => stream::iter([Response::from_errors(vec![error])]).right_stream(),
     }
 }
 

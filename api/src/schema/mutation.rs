@@ -22,7 +22,7 @@ use crate::{
 /// What became of what was told.
 #[derive(SimpleObject)]
 #[graphql(complex)]
-pub struct TellPayload {
+pub(super) struct TellPayload {
     #[graphql(skip)]
     contact_id: Option<ContactId>,
     /// Whether it is in the log, for good; also where it was already, by its `messageId`.
@@ -44,7 +44,7 @@ impl TellPayload {
 
 /// What became of a batch.
 #[derive(SimpleObject)]
-pub struct TrackBatchPayload {
+pub(super) struct TrackBatchPayload {
     /// How many events are in the log, for good; also those that were already, by their `messageId`. All of the
     /// batch, or none.
     accepted: usize,
@@ -57,7 +57,7 @@ pub struct TrackBatchPayload {
 /// The contact, as it is now.
 #[derive(SimpleObject)]
 #[graphql(complex)]
-pub struct ContactPayload {
+pub(super) struct ContactPayload {
     #[graphql(skip)]
     contact_id: Option<ContactId>,
     #[graphql(flatten)]
@@ -86,7 +86,7 @@ async fn shown(
 }
 
 #[derive(Default)]
-pub struct TellMutation;
+pub(super) struct TellMutation;
 
 #[Object]
 impl TellMutation {
@@ -140,7 +140,7 @@ impl TellMutation {
 }
 
 #[derive(Default)]
-pub struct ContactMutation;
+pub(super) struct ContactMutation;
 
 #[Object]
 impl ContactMutation {

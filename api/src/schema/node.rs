@@ -24,7 +24,7 @@ pub enum Node {
 }
 
 #[derive(Default)]
-pub struct NodeQuery;
+pub(super) struct NodeQuery;
 
 #[Object]
 impl NodeQuery {

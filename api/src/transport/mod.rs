@@ -1,0 +1,193 @@
+//! The transport: GraphQL over HTTP and over WebSocket, at `/graphql`, and `GraphiQL` at `/graphiql`.
+//!
+//! It knows no schema, no tenant and no database. It turns bytes into an [`async_graphql::Request`] that is safe to parse
+//! ([`scan`]), asks the [`Backend`] who the caller is and what the answer is, and turns the answer into bytes: [`http`] as the
+//! specification *GraphQL over HTTP* says, [`ws`] as the protocol `graphql-transport-ws` says. Errors of its own, such as a body
+//! too large, are made in [`answer`]; those of the schema leave as the backend sealed them.
+//!
+//! Each operation runs on a task of its own, tracked by the backend, so that a client that hangs up never cancels a write
+//! halfway.
+
+mod accept;
+mod answer;
+mod graphiql;
+mod http;
+mod request;
+pub mod scan;
+mod ws;
+
+use std::future::Future;
+
+use async_graphql::{Request, Response, parser::types::OperationType};
+use axum::Router;
+use chrono::{DateTime, Utc};
+use futures_util::Stream;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument as _;
+
+pub use answer::is_request_error;
+
+/// Largest body of a POST and largest message on a WebSocket, in bytes.
+pub const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// Most requests in one batch.
+pub const BATCH_MAX: usize = 10;
+
+/// Most operations in flight on one WebSocket.
+pub const SUBSCRIPTIONS_MAX: usize = 100;
+
+/// What the transport needs of the application: one request in, one response or a stream of them out.
+pub trait Backend: Clone + Send + Sync + 'static {
+    /// An authenticated principal.
+    type Caller: Clone + Send + Sync + 'static;
+
+    /// Tells who asks.
+    ///
+    /// `credential` is the value of `Authorization`, scheme included and not yet checked, or `connectionParams.authorization`.
+    /// `origin` is the header `Origin`, which browsers send and scripts in them cannot forge.
+    fn authenticate(
+        &self,
+        credential: Option<&str>,
+        origin: Option<&str>,
+    ) -> impl Future<Output = Result<Self::Caller, Refused>> + Send;
+
+    /// When the caller's credential ends, if it does. A WebSocket is closed then.
+    fn expires_at(&self, caller: &Self::Caller) -> Option<DateTime<Utc>>;
+
+    /// Executes a query or a mutation. It runs to its end even when nobody waits for the answer any more.
+    fn execute(
+        &self,
+        caller: Self::Caller,
+        request: Request,
+        meta: RequestMeta,
+    ) -> impl Future<Output = Response> + Send;
+
+    /// Opens a subscription. The stream is dropped when the client completes it or goes, between two items or while it
+    /// waits for one; it takes its own clone of the backend, because it outlives the call.
+    fn subscribe(
+        self,
+        caller: Self::Caller,
+        request: Request,
+        meta: RequestMeta,
+    ) -> impl Stream<Item = Response> + Send + 'static;
+
+    /// The time that credentials expire by.
+    fn now(&self) -> DateTime<Utc>;
+
+    /// A fresh request id, of at most 64 of the characters that [`RequestMeta::request_id`] names.
+    fn request_id(&self) -> String;
+
+    /// Where every task is tracked, so that a graceful stop waits for them.
+    fn tasks(&self) -> &TaskTracker;
+
+    /// Cancelled when the process is about to stop: each WebSocket finishes what it executes and is closed.
+    fn stopping(&self) -> CancellationToken;
+
+    /// Whether `/graphiql` is served.
+    fn graphiql_enabled(&self) -> bool;
+}
+
+/// What came with a request besides the request itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestMeta {
+    /// Names the request in logs, in `extensions.requestId` of errors and in the header `x-request-id`: the client's own if it
+    /// sent one of 1 to 64 letters, digits and `-_.:`, else a fresh one. The parts of a batch share it; each operation on a
+    /// WebSocket has one of its own.
+    pub request_id: String,
+    /// The header `Origin` of the request, or of the one that opened the WebSocket.
+    pub origin: Option<String>,
+    /// How the request came.
+    pub channel: Channel,
+    /// What the request's operation is, as the parsed document says.
+    pub operation: OperationType,
+}
+
+/// How a request came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channel {
+    /// In the query string of a GET: always a query.
+    Get,
+    /// In the body of a POST.
+    Post,
+    /// In a message on a WebSocket.
+    WebSocket,
+}
+
+/// Why a caller was not let in. The texts are shown to the caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// No credential, or not a valid one: 401, `UNAUTHENTICATED`.
+    Unauthenticated(String),
+    /// A credential that may not be used so, for example from this origin: 403, `FORBIDDEN`.
+    Forbidden(String),
+    /// The credential could not be checked, for example because the database is down: 503, `INTERNAL`.
+    Unavailable(String),
+}
+
+/// The routes `/graphql` and, if enabled, `/graphiql`.
+///
+/// The listener's own matters, such as time-outs for headers and CORS, are layers around it. The server must allow upgrades.
+pub fn router<B: Backend>(backend: B) -> Router {
+    let routes = Router::new().merge(http::routes::<B>());
+    let routes = if backend.graphiql_enabled() {
+        routes.merge(graphiql::routes())
+    } else {
+        routes
+    };
+    routes.with_state(backend)
+}
+
+/// A task panicked or was aborted; the panic's message is in the log.
+#[derive(Debug)]
+struct Died;
+
+/// Runs `work` on a tracked task of its own and waits for it. Dropping the returned future leaves the task running.
+async fn detached<B: Backend, T: Send + 'static>(
+    backend: &B,
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, Died> {
+    backend
+        .tasks()
+        .spawn(work.in_current_span())
+        .await
+        .map_err(|error| {
+            tracing::error!(%error, "a request's task did not finish");
+            Died
+        })
+}
+
+/// [`Backend::authenticate`] on a task of its own: looking a key up is database work too.
+async fn authenticate<B: Backend>(
+    backend: &B,
+    credential: Option<String>,
+    origin: Option<String>,
+) -> Result<B::Caller, Refused> {
+    let asked = backend.clone();
+    detached(backend, async move {
+        asked
+            .authenticate(credential.as_deref(), origin.as_deref())
+            .await
+    })
+    .await
+    .unwrap_or_else(|Died| {
+        Err(Refused::Unavailable(
+            "the credential could not be checked".to_owned(),
+        ))
+    })
+}
+
+/// [`Backend::execute`] on a task of its own. A panic becomes an error without details.
+async fn execute<B: Backend>(
+    backend: &B,
+    caller: B::Caller,
+    request: Request,
+    meta: RequestMeta,
+) -> Response {
+    let asked = backend.clone();
+    let request_id = meta.request_id.clone();
+    detached(backend, async move {
+        asked.execute(caller, request, meta).await
+    })
+    .await
+    .unwrap_or_else(|Died| answer::failure(&answer::Failure::internal(), &request_id))
+}
