@@ -9,6 +9,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     base::{Bus, Clock, Cx, Db, DbOptions, Env, Ids, Result, Rng, Secrets, gql},
     config::{Config, Hidden},
+    contact::Loaders,
     schema::{self, Schema},
     tenant::{Caller, Principals},
 };
@@ -84,28 +85,32 @@ impl App {
 
     /// Executes a query or a mutation for `caller`. What fails is named for the caller, and logged under `request_id`.
     pub async fn execute(&self, caller: &Caller, request: Request, request_id: &str) -> Response {
-        let mut response = self.schema.execute(self.with_caller(caller, request)).await;
+        let request = self.with_caller(caller, request, request_id);
+        let mut response = schema::execute(&self.schema, request).await;
         gql::seal(&mut response, request_id);
         response
     }
 
     /// Runs a subscription for `caller` until it is dropped.
     pub fn subscribe(&self, caller: &Caller, request: Request, request_id: String) -> impl Stream<Item = Response> + Send + use<> {
-        self.schema.execute_stream(self.with_caller(caller, request)).map(move |mut response| {
+        let request = self.with_caller(caller, request, &request_id);
+        schema::subscribe(&self.schema, request).map(move |mut response| {
             gql::seal(&mut response, &request_id);
             response
         })
     }
 
     /// Puts in what fields ask the request for: who asks and, inside a tenant, the `Cx`.
-    fn with_caller(&self, caller: &Caller, request: Request) -> Request {
-        let request = request.data(caller.actor.clone());
+    fn with_caller(&self, caller: &Caller, request: Request, request_id: &str) -> Request {
+        let request = request
+            .data(caller.actor.clone())
+            .data(gql::RequestId(request_id.to_owned()));
         let Some(tenant) = caller.tenant else {
             return request;
         };
         let cx = Cx::new(Arc::clone(&self.env), tenant, caller.actor.clone());
         // The rooms' loaders join here, each made anew with this request's `Cx`, so that a batch never mixes tenants.
-        request.data(cx)
+        request.data(Loaders::new(&cx)).data(cx)
     }
 
     /// Names a request in logs and answers.
