@@ -206,6 +206,7 @@ pub fn seal(response: &mut async_graphql::Response, request_id: &str) {
         let mut retry_after = None;
         let code = match source {
             None => "GRAPHQL_VALIDATION_FAILED",
+            Some(Error::User(e)) if e.code == ErrorCode::NotFound => "NOT_FOUND",
             Some(Error::User(_)) => "BAD_USER_INPUT",
             Some(Error::Unauthenticated) => "UNAUTHENTICATED",
             Some(Error::Forbidden) => "FORBIDDEN",
@@ -282,6 +283,23 @@ impl ScalarType for Duration {
         } else {
             format!("PT{seconds}S")
         })
+    }
+}
+
+/// An absolute URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Url(pub String);
+
+#[Scalar(name = "URL", specified_by_url = "https://url.spec.whatwg.org/")]
+impl ScalarType for Url {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        match value {
+            Value::String(text) if url::Url::parse(&text).is_ok() => Ok(Self(text)),
+            _ => Err(InputValueError::custom("an absolute URL is expected")),
+        }
+    }
+    fn to_value(&self) -> Value {
+        Value::String(self.0.clone())
     }
 }
 
