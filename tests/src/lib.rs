@@ -106,7 +106,7 @@ impl Kit {
             clock: Clock::fixed(start()),
             ids: Ids::counted(),
             rng: Rng::counted(),
-        }))
+        })?)
     }
 
     /// The database's URL, for a second process or a raw connection.
@@ -128,7 +128,7 @@ impl Kit {
             clock: self.app.env.clock.clone(),
             ids: Ids::Random,
             rng: Rng::Random,
-        }))
+        })?)
     }
 
     pub fn now(&self) -> DateTime<Utc> {
