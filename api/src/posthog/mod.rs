@@ -17,6 +17,7 @@ mod connection;
 mod corpus;
 pub mod flag;
 mod flags;
+pub mod forward;
 mod graphql;
 mod loaders;
 mod probe;

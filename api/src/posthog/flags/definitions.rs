@@ -48,6 +48,15 @@ pub struct FeatureFlag {
     pub active: bool,
     /// Its variants; empty for a flag that is only on or off.
     pub variants: Vec<FeatureFlagVariant>,
+    /// PostHog's number of it.
+    #[graphql(skip)]
+    pub id: i64,
+    /// Counts its edits.
+    #[graphql(skip)]
+    pub version: Option<i64>,
+    /// Whether an experiment reads its exposures.
+    #[graphql(skip)]
+    pub has_experiment: bool,
 }
 
 /// One variant of a feature flag.
@@ -220,6 +229,9 @@ fn shown(flag: &Value) -> Option<FeatureFlag> {
         name: text(flag, "name").unwrap_or_default(),
         active: flag.get("active").and_then(Value::as_bool).unwrap_or_default(),
         variants: variants.map(|variants| variants.iter().filter_map(variant).collect()).unwrap_or_default(),
+        id: flag.get("id").and_then(Value::as_i64).unwrap_or_default(),
+        version: flag.get("version").and_then(Value::as_i64),
+        has_experiment: flag.get("has_experiment").and_then(Value::as_bool).unwrap_or_default(),
     })
 }
 
