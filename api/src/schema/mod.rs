@@ -1,5 +1,6 @@
 //! The GraphQL schema: the rooms' parts, merged.
 
+mod dead_letter;
 mod tenant;
 
 use async_graphql::{EmptySubscription, MergedObject, SDLExportOptions, SchemaBuilder};
@@ -8,11 +9,11 @@ use crate::tenant as tenant_room;
 
 /// What can be read.
 #[derive(MergedObject, Default)]
-pub struct Query(tenant_room::Query);
+pub struct Query(tenant_room::Query, dead_letter::DeadLetterQuery);
 
 /// What can be changed. Every mutation takes one `input`; what the caller can mend comes back as `userErrors`.
 #[derive(MergedObject, Default)]
-pub struct Mutation(tenant_room::Mutation);
+pub struct Mutation(tenant_room::Mutation, dead_letter::DeadLetterMutation);
 
 pub type Schema = async_graphql::Schema<Query, Mutation, EmptySubscription>;
 
