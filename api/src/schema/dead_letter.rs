@@ -71,7 +71,8 @@ impl DeadLetterQuery {
     async fn dead_letters(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "How many to give from the start; 25 unless given, 100 at most.")] first: Option<i32>,
+        #[graphql(desc = "How many to give from the start; 25 unless given, 100 at most.")]
+        first: Option<i32>,
         #[graphql(desc = "Those after this cursor.")] after: Option<String>,
         #[graphql(desc = "How many to give from the end; 100 at most.")] last: Option<i32>,
         #[graphql(desc = "Those before this cursor.")] before: Option<String>,
@@ -148,12 +149,19 @@ impl DeadLetterMutation {
 
 fn read(ids: &[ID]) -> Result<Vec<Id<dead_letter::Entity>>> {
     if ids.is_empty() || ids.len() > REPLAY_MAX {
-        return Err(Error::invalid("ids", format!("give 1 to {REPLAY_MAX} ids, not {}", ids.len())));
+        return Err(Error::invalid(
+            "ids",
+            format!("give 1 to {REPLAY_MAX} ids, not {}", ids.len()),
+        ));
     }
     ids.iter()
         .map(|id| {
             Id::parse(id).ok_or_else(|| {
-                Error::user(ErrorCode::NotFound, "ids", format!("there is no dead letter {}", id.as_str()))
+                Error::user(
+                    ErrorCode::NotFound,
+                    "ids",
+                    format!("there is no dead letter {}", id.as_str()),
+                )
             })
         })
         .collect()
