@@ -1,3 +1,6 @@
 //! Integration tests, one file a room; each case runs on SQLite and on PostgreSQL.
 
+mod flag_vectors;
+mod graph;
 mod tenant;
+mod wire;

@@ -62,7 +62,7 @@ struct DeadLetterFilter {
 }
 
 #[derive(Default)]
-pub struct DeadLetterQuery;
+pub(super) struct DeadLetterQuery;
 
 #[Object]
 impl DeadLetterQuery {
@@ -122,7 +122,7 @@ struct DeadLetterReplayPayload {
 }
 
 #[derive(Default)]
-pub struct DeadLetterMutation;
+pub(super) struct DeadLetterMutation;
 
 #[Object]
 impl DeadLetterMutation {
