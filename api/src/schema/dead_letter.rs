@@ -5,12 +5,14 @@ use chrono::{DateTime, Utc};
 use entity::{Id, dead_letter};
 use sea_orm::{ColumnTrait, QueryFilter};
 
+use super::event::Event;
 use crate::{
     base::{
         Error, ErrorCode, Listing, PageArgs, Result, SortBy,
         gql::{self, CxExt, UserErrors, outcome},
         page,
     },
+    contact::Loaders,
     worker,
 };
 
@@ -33,6 +35,12 @@ impl DeadLetter {
     /// The event's id.
     async fn event_id(&self) -> ID {
         self.0.event_id.to_string().into()
+    }
+    /// The event.
+    #[graphql(guard = "gql::EVENTS_READ", visible = "gql::events_read")]
+    async fn event(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Event>> {
+        let row = Loaders::of(ctx)?.events_by_id.ask(self.0.event_id).await?;
+        Ok(row.map(Event::from))
     }
     /// What failed the last time.
     async fn error(&self) -> &str {
