@@ -1,6 +1,8 @@
 //! Integration tests, one file a room; each case runs on SQLite and on PostgreSQL.
 
 mod flag_vectors;
+mod forward;
 mod graph;
 mod tenant;
 mod wire;
+mod worker;
