@@ -5,6 +5,7 @@
 //! the loud exception for what no tenant owns or what works across them.
 
 mod connect;
+mod each;
 mod log;
 mod scope;
 mod system;

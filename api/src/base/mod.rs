@@ -1,17 +1,20 @@
 //! What every room stands on. Imports no room.
 
+mod batch;
 mod bus;
 mod clock;
 mod cx;
 mod db;
 mod error;
 mod event;
+pub mod filter;
 pub mod gql;
 mod module;
 mod outbound;
 mod page;
 mod secrets;
 
+pub use batch::Batch;
 pub use bus::Bus;
 pub use clock::{Clock, Ids, Rng};
 pub use cx::{Actor, Cx, Env};
@@ -20,5 +23,7 @@ pub use error::{Error, ErrorCode, Result, Unavailable, UserError};
 pub use event::{CAUSATION_DEPTH_MAX, Cause, LogPlace, NewEvent, PARTITIONS, partition};
 pub use module::{Fut, Hear, Module};
 pub use outbound::Outbound;
-pub use page::{Listing, Page, PageArgs, SortBy, page};
+pub use page::{
+    Counter, FromEnd, Listing, Page, PageArgs, SortBy, page, page_from_end, system_page,
+};
 pub use secrets::{Secrets, fingerprint, hex};

@@ -3,7 +3,7 @@
 use std::{pin::Pin, sync::Arc};
 
 use async_graphql::{
-    Context, Object, OutputType,
+    Object, OutputType,
     connection::{Connection, DisableNodesField, Edge, EmptyFields},
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -15,7 +15,7 @@ use sea_orm::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Cx, Error, Result, Rows, db::key, gql::CxExt};
+use super::{Cx, Env, Error, Result, Rows, Secrets, db::key};
 
 /// Rows a page holds when the caller does not say, and at most.
 const PAGE_DEFAULT: u64 = 25;
@@ -37,8 +37,7 @@ pub struct SortBy<E: EntityTrait> {
 }
 
 /// How a list tells its length, when it is asked.
-type Counter =
-    Arc<dyn Fn(Cx) -> Pin<Box<dyn Future<Output = Result<u64>> + Send>> + Send + Sync>;
+pub type Counter = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<u64>> + Send>> + Send + Sync>;
 
 /// What a connection holds besides Relay's fields.
 pub struct Total(Counter);
@@ -46,8 +45,8 @@ pub struct Total(Counter);
 #[Object]
 impl Total {
     /// How many nodes the whole list has; counted only when selected.
-    async fn total_count(&self, ctx: &Context<'_>) -> async_graphql::Result<i64> {
-        let count = (self.0)(ctx.cx()?.clone()).await?;
+    async fn total_count(&self) -> async_graphql::Result<i64> {
+        let count = (self.0)().await?;
         Ok(i64::try_from(count).unwrap_or(i64::MAX))
     }
 }
@@ -123,8 +122,8 @@ impl Key {
     }
 }
 
-/// Reads one page of `rows`. `list` names the list and what it is filtered by: a cursor of another list,
-/// order or tenant is refused.
+/// Reads one page of a tenant's `rows`. `list` names the list and what it is filtered by: a cursor of another
+/// list, order or tenant is refused.
 pub async fn page<E>(
     cx: &Cx,
     list: &str,
@@ -136,15 +135,57 @@ where
     E: TenantOwned,
     E::Model: Send + Sync + FromQueryResult,
 {
+    let counted = rows.select.clone();
+    let counting = cx.clone();
+    let counter: Counter = Arc::new(move || {
+        let (cx, select) = (counting.clone(), counted.clone());
+        Box::pin(async move { cx.db().rows(select).count().await })
+    });
+    let list = format!("{}/{list}", cx.tenant().uuid());
+    read(&cx.env().secrets, &list, rows, sort, args, counter).await
+}
+
+/// Reads one page of a list that no tenant owns.
+pub async fn system_page<E>(
+    env: &Arc<Env>,
+    list: &str,
+    rows: Rows<'_, E>,
+    sort: SortBy<E>,
+    args: PageArgs,
+) -> Result<Page<E::Model>>
+where
+    E: EntityTrait,
+    E::Model: Send + Sync + FromQueryResult,
+{
+    let counted = rows.select.clone();
+    let counting = Arc::clone(env);
+    let counter: Counter = Arc::new(move || {
+        let (env, select) = (Arc::clone(&counting), counted.clone());
+        Box::pin(async move { env.db.system().rows(select).count().await })
+    });
+    let list = format!("system/{list}");
+    read(&env.secrets, &list, rows, sort, args, counter).await
+}
+
+async fn read<E>(
+    secrets: &Secrets,
+    list: &str,
+    mut rows: Rows<'_, E>,
+    sort: SortBy<E>,
+    args: PageArgs,
+    counter: Counter,
+) -> Result<Page<E::Model>>
+where
+    E: EntityTrait,
+    E::Model: Send + Sync + FromQueryResult,
+{
     let backward = args.last.is_some();
     let limit = limit(&args)?;
-    let place = format!("{}/{list}/{:?}/{}", cx.tenant().uuid(), sort.column, sort.descending);
+    let place = place(list, &sort);
     let id = key::<E>();
-    let counted = rows.select.clone();
-    let mut rows = rows;
     for (cursor, later) in [(&args.after, true), (&args.before, false)] {
         let Some(cursor) = cursor else { continue };
-        let (at, at_id) = open_cursor(cx, &place, cursor)?;
+        let (at, at_id) = open_cursor(secrets, &place, cursor)?;
         let (past, past_id) = if later == sort.descending {
             (sort.column.lt(at.clone()), id.lt(at_id))
         } else {
@@ -159,12 +200,68 @@ where
         Order::Desc
     };
     // One row more than asked tells whether the list goes on.
-    let mut found = rows
+    let found = rows
         .order_by(sort.column, order.clone())
         .order_by(id, order)
         .limit(limit + 1)
         .all()
         .await?;
+    cut(secrets, &place, found, limit, &sort, &args, counter)
+}
+
+/// From which end a page without cursors takes its rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FromEnd {
+    /// How many rows to read: one more than the page shows tells whether the list goes on.
+    pub rows: u64,
+    /// From the list's end, rather than its start.
+    pub last: bool,
+}
+
+impl PageArgs {
+    /// Where the page starts, if no cursor says so.
+    pub fn from_end(&self) -> Result<Option<FromEnd>> {
+        let rows = limit(self)? + 1;
+        Ok((self.after.is_none() && self.before.is_none()).then_some(FromEnd {
+            rows,
+            last: self.last.is_some(),
+        }))
+    }
+}
+
+/// Makes a page of rows that were read together with other lists' rows, as [`PageArgs::from_end`] says. It is
+/// the page that [`page`] would have read, and its cursors lead on there.
+pub fn page_from_end<E>(
+    cx: &Cx,
+    list: &str,
+    found: Vec<E::Model>,
+    sort: &SortBy<E>,
+    args: &PageArgs,
+    counter: Counter,
+) -> Result<Page<E::Model>>
+where
+    E: TenantOwned,
+{
+    let list = format!("{}/{list}", cx.tenant().uuid());
+    let place = place(&list, sort);
+    cut(&cx.env().secrets, &place, found, limit(args)?, sort, args, counter)
+}
+
+fn place<E: EntityTrait>(list: &str, sort: &SortBy<E>) -> String {
+    format!("{list}/{:?}/{}", sort.column, sort.descending)
+}
+
+/// Makes a page of up to `limit + 1` rows, which lie in the order in which they were read.
+fn cut<E: EntityTrait>(
+    secrets: &Secrets,
+    place: &str,
+    mut found: Vec<E::Model>,
+    limit: u64,
+    sort: &SortBy<E>,
+    args: &PageArgs,
+    counter: Counter,
+) -> Result<Page<E::Model>> {
+    let backward = args.last.is_some();
     let more = found.len() as u64 > limit;
     found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     if backward {
@@ -172,12 +269,8 @@ where
     }
     let rows = found
         .into_iter()
-        .map(|row| Ok((seal_cursor(cx, &place, &row, &sort)?, row)))
+        .map(|row| Ok((seal_cursor(secrets, place, &row, sort)?, row)))
         .collect::<Result<_>>()?;
-    let counter: Counter = Arc::new(move |cx| {
-        let select = counted.clone();
-        Box::pin(async move { cx.db().rows(select).count().await })
-    });
     Ok(Page {
         rows,
         has_previous: if backward { more } else { args.after.is_some() },
@@ -202,7 +295,7 @@ fn limit(args: &PageArgs) -> Result<u64> {
 }
 
 fn seal_cursor<E: EntityTrait>(
-    cx: &Cx,
+    secrets: &Secrets,
     place: &str,
     row: &E::Model,
     sort: &SortBy<E>,
@@ -212,15 +305,15 @@ fn seal_cursor<E: EntityTrait>(
         id: super::db::id_of::<E>(row).uuid(),
     };
     let body = serde_json::to_vec(&cursor)?;
-    let mark = mark(cx, place, &body);
+    let mark = mark(secrets, place, &body);
     Ok(BASE64_URL_SAFE_NO_PAD.encode([&mark[..], &body].concat()))
 }
 
-fn open_cursor(cx: &Cx, place: &str, cursor: &str) -> Result<(Value, Value)> {
+fn open_cursor(secrets: &Secrets, place: &str, cursor: &str) -> Result<(Value, Value)> {
     let read = || {
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?;
         let (given, body) = bytes.split_first_chunk::<16>()?;
-        if *given != mark(cx, place, body) {
+        if *given != mark(secrets, place, body) {
             return None;
         }
         let cursor: Cursor = serde_json::from_slice(body).ok()?;
@@ -229,6 +322,6 @@ fn open_cursor(cx: &Cx, place: &str, cursor: &str) -> Result<(Value, Value)> {
     read().ok_or(Error::BadCursor)
 }
 
-fn mark(cx: &Cx, place: &str, body: &[u8]) -> [u8; 16] {
-    cx.env().secrets.mark(&[place.as_bytes(), body].concat())
+fn mark(secrets: &Secrets, place: &str, body: &[u8]) -> [u8; 16] {
+    secrets.mark(&[place.as_bytes(), body].concat())
 }

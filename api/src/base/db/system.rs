@@ -2,7 +2,7 @@
 
 use sea_orm::{
     ActiveModelBehavior, ActiveModelTrait, DatabaseExecutor, DatabaseTransaction, DbErr,
-    EntityTrait, IntoActiveModel, UpdateMany, sea_query::OnConflict,
+    EntityTrait, IntoActiveModel, Select, UpdateMany, sea_query::OnConflict,
 };
 
 use super::{Db, Fence, Rows, scope::Place};
@@ -19,8 +19,11 @@ impl System {
         }
     }
     pub fn find<E: EntityTrait>(&self) -> Rows<'_, E> {
+        self.rows(E::find())
+    }
+    pub(in crate::base) fn rows<E: EntityTrait>(&self, select: Select<E>) -> Rows<'_, E> {
         Rows {
-            select: E::find(),
+            select,
             place: &self.place,
             fence: Fence::System,
         }
