@@ -1,1 +1,4 @@
 pub mod base;
+pub mod contact;
+pub mod ingest;
+pub mod nudge;

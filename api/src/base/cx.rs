@@ -106,7 +106,7 @@ impl Cx {
     }
     /// Runs `work` in one transaction: all of it happens, or none. It may run more than once, when
     /// another write got in the way.
-    pub async fn write<T>(&self, work: impl AsyncFn(&Tx) -> Result<T>) -> Result<T> {
+    pub async fn write<T>(&self, work: impl AsyncFnOnce(&Tx) -> Result<T> + Clone) -> Result<T> {
         self.env.db.write(&self.env, self.tenant, work).await
     }
 }

@@ -122,14 +122,14 @@ impl Db {
         &self,
         env: &Env,
         tenant: TenantId,
-        work: impl AsyncFn(&Tx) -> Result<T>,
+        work: impl AsyncFnOnce(&Tx) -> Result<T> + Clone,
     ) -> Result<T> {
         let mut attempt = 0;
         loop {
             attempt += 1;
             let open = self.begin(Fence::Tenant(tenant), true).await?;
             let tx = Tx::new(Scope::open(self.clone(), tenant, open), env);
-            let done = work(&tx).await;
+            let done = work.clone()(&tx).await;
             match tx.finish(env, done).await {
                 Err(error) if attempt < WRITE_ATTEMPTS && is_contention(&error) => {
                     let wait = 2_f64.powi(attempt.cast_signed()) * (0.5 + env.rng.fraction());

@@ -13,5 +13,5 @@ mod queries;
 mod rules;
 
 pub use commands::{INGEST_MAX, Incoming, Ingested, Link, TraitChanges, ingest};
-pub use queries::{distinct_ids, family, find_by, root, traits};
+pub use queries::{distinct_ids, families, family, find_by, root, roots, traits};
 pub use rules::{Claim, ID_CHARS_MAX, is_distinct_id_kind, is_illegal_id, normalize};
