@@ -1,4 +1,14 @@
+//! GrowthOS: a multi-tenant GraphQL backend for growth teams. `docs/architecture.md` says how it is built.
+
+pub mod app;
+mod backend;
 pub mod base;
+pub mod config;
 pub mod contact;
 pub mod ingest;
 pub mod nudge;
+pub mod schema;
+pub mod serve;
+pub mod telemetry;
+pub mod tenant;
+pub mod transport;

@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::{Id, Named};
+use crate::{Id, Named, TenantOwned};
 
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -21,4 +21,9 @@ impl ActiveModelBehavior for ActiveModel {}
 
 impl Named for Entity {
     const PREFIX: &'static str = "tenant";
+}
+
+/// A tenant's own row is its own: so it is read and written through the same fence as its other rows.
+impl TenantOwned for Entity {
+    const TENANT: Column = Column::Id;
 }

@@ -44,8 +44,16 @@ pub(crate) fn global(name: &'static str, fenced_by: Option<&'static str>) -> New
 }
 
 impl NewTable {
-    fn tenant_columns(self) -> Self {
+    fn tenant_columns(mut self) -> Self {
         let name = self.name;
+        // Part of the table and not an index made after it: a table may point at itself.
+        self.create.index(
+            Index::create()
+                .unique()
+                .name(format!("{name}_tenant_id_id"))
+                .col(Alias::new("tenant_id"))
+                .col(Alias::new("id")),
+        );
         self.col(uuid("tenant_id"))
             .foreign_key(
                 ForeignKey::create()
@@ -53,7 +61,6 @@ impl NewTable {
                     .to(Alias::new("tenant"), Alias::new("id"))
                     .on_delete(ForeignKeyAction::Cascade),
             )
-            .unique(&["tenant_id", "id"])
     }
     pub(crate) fn col(mut self, column: impl IntoColumnDef) -> Self {
         self.create.col(column);

@@ -16,7 +16,13 @@ pub trait CxExt<'a> {
     fn cx(&self) -> Result<&'a Cx>;
     fn actor(&self) -> &'a Actor;
     fn env(&self) -> &'a Arc<Env>;
+    /// What names the request in logs and errors.
+    fn request_id(&self) -> &'a str;
 }
+
+/// What names a request, in its context.
+pub struct RequestId(pub String);
+
 impl<'a> CxExt<'a> for Context<'a> {
     fn cx(&self) -> Result<&'a Cx> {
         self.data_opt().ok_or(Error::Forbidden)
@@ -26,6 +32,9 @@ impl<'a> CxExt<'a> for Context<'a> {
     }
     fn env(&self) -> &'a Arc<Env> {
         self.data_unchecked()
+    }
+    fn request_id(&self) -> &'a str {
+        self.data_opt::<RequestId>().map_or("", |id| &id.0)
     }
 }
 
@@ -39,6 +48,9 @@ pub enum Need {
     Contact,
     /// A secret key with `events:write`, or a publishable key: both may tell what happened.
     Tell,
+    /// A secret key with this scope, or a contact: for what hangs on a contact, where a contact's token gets to
+    /// its own alone.
+    ScopeOrContact(&'static str),
     /// Any principal of a tenant that may read something: a secret key or a contact.
     Reader,
     Operator,
@@ -49,6 +61,9 @@ impl Need {
         match self {
             Self::Scope(scope) => actor.holds(scope),
             Self::Contact => matches!(actor, Actor::Contact { .. }),
+            Self::ScopeOrContact(scope) => {
+                actor.holds(scope) || matches!(actor, Actor::Contact { .. })
+            }
             Self::Tell => {
                 actor.holds("events:write") || matches!(actor, Actor::PublishableKey { .. })
             }
@@ -99,6 +114,8 @@ needs! {
     TENANT_WRITE, tenant_write = Need::Scope("tenant:write");
     /// Mints tokens that speak for a contact.
     TOKENS_WRITE, tokens_write = Need::Scope("tokens:write");
+    CONTACT_OR_OWN, contact_or_own = Need::ScopeOrContact("contacts:read");
+    EVENTS_OR_OWN, events_or_own = Need::ScopeOrContact("events:read");
     CONTACT, contact_only = Need::Contact;
     TELL, tell = Need::Tell;
     READER, reader = Need::Reader;

@@ -1,0 +1,119 @@
+//! The composition root: the one place that knows every room.
+
+use std::sync::Arc;
+
+use async_graphql::{Request, Response};
+use futures_util::{Stream, StreamExt as _};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    base::{Bus, Clock, Cx, Db, DbOptions, Env, Ids, Result, Rng, Secrets, gql},
+    config::{Config, Hidden},
+    contact::Loaders,
+    schema::{self, Schema},
+    tenant::{Caller, Principals},
+};
+
+/// What a process is made of; tests give a clock, ids and randomness that stand still.
+pub struct Parts {
+    pub config: Config,
+    pub db: Db,
+    pub clock: Clock,
+    pub ids: Ids,
+    pub rng: Rng,
+}
+
+impl Parts {
+    /// Opens the configured database.
+    pub async fn connect(config: Config) -> Result<Self> {
+        let options = DbOptions {
+            url: config.database_url.reveal().to_owned(),
+            connections_max: config.database_connections_max,
+        };
+        Ok(Self {
+            db: Db::connect(&options).await?,
+            config,
+            clock: Clock::System,
+            ids: Ids::Random,
+            rng: Rng::Random,
+        })
+    }
+}
+
+/// One process. Clones share everything.
+#[derive(Clone)]
+pub struct App {
+    pub env: Arc<Env>,
+    pub config: Arc<Config>,
+    pub principals: Principals,
+    pub schema: Schema,
+    /// Everything that runs beside a request; a stop waits for it.
+    pub tasks: TaskTracker,
+    /// Cancelled when the process is to stop.
+    pub stopping: CancellationToken,
+}
+
+impl App {
+    pub fn new(parts: Parts) -> Self {
+        let env = Arc::new(Env {
+            db: parts.db,
+            clock: parts.clock,
+            ids: parts.ids,
+            rng: parts.rng,
+            secrets: Secrets::new(parts.config.secret_key_or_development()),
+            bus: Bus::default(),
+        });
+        let tasks = TaskTracker::new();
+        let operator_token = parts.config.operator_token.as_ref().map(Hidden::reveal);
+        Self {
+            principals: Principals::new(Arc::clone(&env), operator_token, tasks.clone()),
+            // Process-wide state of the rooms (`.data(…)`) joins the schema here.
+            schema: schema::build().data(Arc::clone(&env)).finish(),
+            config: Arc::new(parts.config),
+            stopping: CancellationToken::new(),
+            tasks,
+            env,
+        }
+    }
+
+    /// Executes a query or a mutation for `caller`. What fails is named for the caller, and logged under `request_id`.
+    pub async fn execute(&self, caller: &Caller, request: Request, request_id: &str) -> Response {
+        let request = self.with_caller(caller, request, request_id);
+        let mut response = schema::execute(&self.schema, request).await;
+        gql::seal(&mut response, request_id);
+        response
+    }
+
+    /// Runs a subscription for `caller` until it is dropped.
+    pub fn subscribe(&self, caller: &Caller, request: Request, request_id: String) -> impl Stream<Item = Response> + Send + use<> {
+        let request = self.with_caller(caller, request, &request_id);
+        schema::subscribe(&self.schema, request).map(move |mut response| {
+            gql::seal(&mut response, &request_id);
+            response
+        })
+    }
+
+    /// Puts in what fields ask the request for: who asks and, inside a tenant, the `Cx`.
+    fn with_caller(&self, caller: &Caller, request: Request, request_id: &str) -> Request {
+        let request = request
+            .data(caller.actor.clone())
+            .data(gql::RequestId(request_id.to_owned()));
+        let Some(tenant) = caller.tenant else {
+            return request;
+        };
+        let cx = Cx::new(Arc::clone(&self.env), tenant, caller.actor.clone());
+        // The rooms' loaders join here, each made anew with this request's `Cx`, so that a batch never mixes tenants.
+        request.data(Loaders::new(&cx)).data(cx)
+    }
+
+    /// Names a request in logs and answers.
+    pub fn new_request_id(&self) -> String {
+        self.env.ids.next::<entity::tenant::Entity>(self.env.clock.now()).uuid().to_string()
+    }
+
+    /// Whether a browser at `origin` may use `/graphql`.
+    pub fn allows_origin(&self, origin: &str) -> bool {
+        let allowed = &self.config.cors_allowed_origins;
+        allowed.is_empty() || allowed.iter().any(|known| known == origin) || origin == self.config.public_origin()
+    }
+}

@@ -1,0 +1,64 @@
+//! What the transport asks of the application.
+
+use async_graphql::{Request, Response};
+use chrono::{DateTime, Utc};
+use futures_util::Stream;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    app::App,
+    base::Error,
+    tenant::Caller,
+    transport::{Backend, Refused, RequestMeta},
+};
+
+impl Backend for App {
+    type Caller = Caller;
+
+    async fn authenticate(&self, credential: Option<&str>, origin: Option<&str>) -> Result<Caller, Refused> {
+        if let Some(origin) = origin
+            && !self.allows_origin(origin)
+        {
+            return Err(Refused::Forbidden("this origin may not use this endpoint".to_owned()));
+        }
+        self.principals.authenticate(credential).await.map_err(|error| match error {
+            Error::Internal(cause) => {
+                tracing::error!(error = format!("{cause:#}"), "a credential could not be checked");
+                Refused::Unavailable("the credential could not be checked".to_owned())
+            }
+            error => Refused::Unauthenticated(error.to_string()),
+        })
+    }
+
+    fn expires_at(&self, caller: &Caller) -> Option<DateTime<Utc>> {
+        caller.expires_at
+    }
+
+    async fn execute(&self, caller: Caller, request: Request, meta: RequestMeta) -> Response {
+        Self::execute(self, &caller, request, &meta.request_id).await
+    }
+
+    fn subscribe(self, caller: Caller, request: Request, meta: RequestMeta) -> impl Stream<Item = Response> + Send + 'static {
+        Self::subscribe(&self, &caller, request, meta.request_id)
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.env.clock.now()
+    }
+
+    fn request_id(&self) -> String {
+        self.new_request_id()
+    }
+
+    fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    fn stopping(&self) -> CancellationToken {
+        self.stopping.clone()
+    }
+
+    fn graphiql_enabled(&self) -> bool {
+        self.config.graphiql_enabled()
+    }
+}

@@ -1,0 +1,213 @@
+//! The HTTP server: every route, what lies around them all, and how it starts and stops.
+
+use std::{net::SocketAddr, time::Duration};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts as Head},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+    serve::ListenerExt as _,
+};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    time::timeout,
+};
+use tower_http::{
+    cors::{AllowCredentials, AllowHeaders, AllowMethods, AllowOrigin, CorsLayer, MaxAge},
+    trace::{DefaultOnRequest, DefaultOnResponse, TraceLayer},
+};
+use tracing::{Instrument as _, Level, Span};
+
+use crate::{app::App, telemetry, transport};
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Longest request id that is taken from a client: ids are written into every line of the log.
+const REQUEST_ID_BYTES_MAX: usize = 64;
+
+/// How long a browser may remember what CORS allows.
+const CORS_MAX_AGE: Duration = Duration::from_hours(2);
+
+/// Where PostHog's clients send to, from any page.
+const INGEST_PATHS: [&str; 7] = ["/i/", "/e", "/capture", "/batch", "/flags", "/array/", "/static/"];
+
+/// How often the metrics' histograms are folded, so that they do not grow between two scrapes.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
+/// Every route of the process.
+pub fn router(app: &App) -> Router {
+    let health = Router::new()
+        .route("/health/live", get(async || StatusCode::OK))
+        .route("/health/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(app.clone());
+    // The PostHog-compatible routes join here.
+    Router::new()
+        .merge(transport::router(app.clone()))
+        .merge(health)
+        .layer(cors(app))
+        .layer(
+            TraceLayer::new_for_http()
+                .make_span_with(span)
+                .on_request(DefaultOnRequest::new().level(Level::TRACE))
+                .on_response(DefaultOnResponse::new().level(Level::DEBUG)),
+        )
+        .layer(middleware::from_fn_with_state(app.clone(), name_request))
+}
+
+fn span(request: &Request) -> Span {
+    let id = request.headers().get(X_REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
+    // The query string stays out: it may hold a document or a token.
+    tracing::info_span!("request", method = %request.method(), path = request.uri().path(), request_id = id)
+}
+
+/// Gives every request an id, its client's own if that is short and plain, and the answer the same.
+async fn name_request(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let given = request.headers().get(X_REQUEST_ID).filter(|id| is_plain(id.as_bytes())).cloned();
+    let id = given.or_else(|| HeaderValue::from_str(&app.new_request_id()).ok());
+    let Some(id) = id else {
+        return next.run(request).await;
+    };
+    request.headers_mut().insert(X_REQUEST_ID, id.clone());
+    let mut response = next.run(request).await;
+    response.headers_mut().entry(X_REQUEST_ID).or_insert(id);
+    response
+}
+
+fn is_plain(id: &[u8]) -> bool {
+    (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte))
+}
+
+/// Ingestion answers every page, as PostHog's does; `/graphql` those that the configuration names. Neither reads a cookie,
+/// so that a page gains nothing by its visitor's being there.
+fn cors(app: &App) -> CorsLayer {
+    let asked = app.clone();
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::predicate(move |origin, head| {
+            is_ingest(head) || origin.to_str().is_ok_and(|origin| asked.allows_origin(origin))
+        }))
+        // PostHog's clients may ask with credentials, and a browser discards an answer that does not allow them.
+        .allow_credentials(AllowCredentials::predicate(|_, head| is_ingest(head)))
+        .allow_methods(AllowMethods::list([Method::GET, Method::POST, Method::OPTIONS]))
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers([X_REQUEST_ID, header::RETRY_AFTER])
+        .max_age(MaxAge::exact(CORS_MAX_AGE))
+}
+
+fn is_ingest(head: &Head) -> bool {
+    let path = head.uri.path();
+    INGEST_PATHS.iter().any(|known| {
+        path.strip_prefix(known).is_some_and(|rest| known.ends_with('/') || rest.is_empty() || rest == "/")
+    })
+}
+
+/// 200 while requests are welcome: the database answers and no stop has begun.
+async fn ready(State(app): State<App>) -> Response {
+    if app.stopping.is_cancelled() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response();
+    }
+    match app.env.db.ping().await {
+        Ok(()) => StatusCode::OK.into_response(),
+        Err(error) => {
+            tracing::warn!(%error, "the database does not answer");
+            (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n").into_response()
+        }
+    }
+}
+
+async fn metrics() -> Response {
+    let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    ([(header::CONTENT_TYPE, content_type)], telemetry::rendered_metrics()).into_response()
+}
+
+/// Serves on `listener` until `app.stopping` is cancelled, and then until what runs has ended, or the configured time
+/// has passed. The database is closed at the end.
+pub async fn serve(app: App, listener: TcpListener) -> anyhow::Result<()> {
+    let patience = Duration::from_secs(app.config.shutdown_timeout_s);
+    let routes = router(&app).into_make_service_with_connect_info::<SocketAddr>();
+    let listener = listener.tap_io(|connection| {
+        if let Err(error) = connection.set_nodelay(true) {
+            tracing::debug!(%error, "a connection would not send at once");
+        }
+    });
+    let upkeep = app.stopping.clone();
+    app.tasks.spawn(
+        async move {
+            while timeout(METRICS_UPKEEP, upkeep.cancelled()).await.is_err() {
+                telemetry::fold_metrics();
+            }
+        }
+        .in_current_span(),
+    );
+    let mut server = std::pin::pin!(axum::serve(listener, routes).with_graceful_shutdown(app.stopping.clone().cancelled_owned()).into_future());
+    let failed = tokio::select! {
+        ended = &mut server => Some(ended),
+        () = app.stopping.cancelled() => None,
+    };
+    // Where the server ended by itself, the rest is to stop as well.
+    app.stopping.cancel();
+    app.tasks.close();
+    let drained = timeout(patience, async {
+        match failed {
+            Some(ended) => ended?,
+            None => server.await?,
+        }
+        app.tasks.wait().await;
+        anyhow::Ok(())
+    })
+    .await;
+    match drained {
+        Ok(done) => done?,
+        Err(_) => tracing::warn!(timeout_s = patience.as_secs(), "some requests or tasks did not end in time and are cut off"),
+    }
+    app.env.db.close().await?;
+    Ok(())
+}
+
+/// Cancels `app.stopping` at SIGTERM or SIGINT.
+pub fn stop_at_signal(app: &App) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stopping = app.stopping.clone();
+    app.tasks.spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = stopping.cancelled() => return,
+        }
+        tracing::info!("stopping");
+        stopping.cancel();
+    });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(path: &str) -> Head {
+        axum::http::Request::builder().uri(path).body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn ingestion_is_told_from_the_rest_by_its_path() {
+        for path in ["/e", "/e/", "/i/v0/e", "/i/v0/e/", "/batch/", "/capture?ver=1", "/flags/?v=2", "/array/gos_pk_1/config"] {
+            assert!(is_ingest(&head(path)), "{path}");
+        }
+        for path in ["/graphql", "/events", "/e/x", "/health/live", "/", "/flagship"] {
+            assert!(!is_ingest(&head(path)), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_clients_request_id_is_short_and_plain() {
+        assert!(is_plain(b"0190-a_b.c:D") && is_plain(&[b'a'; 64]));
+        for id in [&b""[..], &[b'a'; 65], b"a b", b"a\"b", b"\xff"] {
+            assert!(!is_plain(id), "{id:?}");
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Integration tests, one file a room; each case runs on SQLite and on PostgreSQL.
+
+mod tenant;
