@@ -10,6 +10,7 @@ use crate::{
     base::{Bus, Clock, Cx, Db, DbOptions, Env, Ids, Result, Rng, Secrets, gql},
     config::{Config, Hidden},
     contact::Loaders,
+    nudge::{Reads, Streams},
     schema::{self, Schema},
     tenant::{Caller, Principals},
 };
@@ -47,6 +48,8 @@ pub struct App {
     pub config: Arc<Config>,
     pub principals: Principals,
     pub schema: Schema,
+    /// Every open subscription of a contact's nudges.
+    pub streams: Arc<Streams>,
     /// Everything that runs beside a request; a stop waits for it.
     pub tasks: TaskTracker,
     /// Cancelled when the process is to stop.
@@ -64,16 +67,27 @@ impl App {
             bus: Bus::default(),
         });
         let tasks = TaskTracker::new();
+        let streams = Arc::new(Streams::default());
         let operator_token = parts.config.operator_token.as_ref().map(Hidden::reveal);
         Self {
             principals: Principals::new(Arc::clone(&env), operator_token, tasks.clone()),
             // Process-wide state of the rooms (`.data(…)`) joins the schema here.
-            schema: schema::build().data(Arc::clone(&env)).finish(),
+            schema: schema::build()
+                .data(Arc::clone(&env))
+                .data(Arc::clone(&streams))
+                .finish(),
+            streams,
             config: Arc::new(parts.config),
             stopping: CancellationToken::new(),
             tasks,
             env,
         }
+    }
+
+    /// Feeds the subscriptions of this process until it stops.
+    pub fn feed_streams(&self) {
+        let tail = Arc::clone(&self.streams).run(Arc::clone(&self.env), self.stopping.clone());
+        self.tasks.spawn(tail);
     }
 
     /// Executes a query or a mutation for `caller`. What fails is named for the caller, and logged under `request_id`.
@@ -103,7 +117,7 @@ impl App {
         };
         let cx = Cx::new(Arc::clone(&self.env), tenant, caller.actor.clone());
         // The rooms' loaders join here, each made anew with this request's `Cx`, so that a batch never mixes tenants.
-        request.data(Loaders::new(&cx)).data(cx)
+        request.data(Loaders::new(&cx)).data(Reads::new(&cx)).data(cx)
     }
 
     /// Names a request in logs and answers.

@@ -116,6 +116,7 @@ needs! {
     TOKENS_WRITE, tokens_write = Need::Scope("tokens:write");
     CONTACT_OR_OWN, contact_or_own = Need::ScopeOrContact("contacts:read");
     EVENTS_OR_OWN, events_or_own = Need::ScopeOrContact("events:read");
+    NUDGES_OR_OWN, nudges_or_own = Need::ScopeOrContact("nudges:read");
     CONTACT, contact_only = Need::Contact;
     TELL, tell = Need::Tell;
     READER, reader = Need::Reader;

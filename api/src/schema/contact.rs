@@ -23,6 +23,7 @@ use crate::{
         self, Attribution, ContactFilter, ContactKey, ContactOrder, ContactStatus, EventFilter,
         EventsKey, Identifier, Loaders,
     },
+    nudge,
 };
 
 /// One person, over every touchpoint.
@@ -134,7 +135,35 @@ impl Contact {
         };
         self.event_page(ctx, args, key).await
     }
-    // The parts of the rooms above the contact, `analytics` and `nudges`, stand here.
+    /// The nudges that were offered to the contact, the newest first; those of absorbed contacts with it.
+    #[graphql(guard = "gql::NUDGES_OR_OWN", visible = "gql::nudges_or_own")]
+    #[expect(clippy::too_many_arguments, reason = "Relay's arguments and the filters")]
+    async fn nudges(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The first so many of the list, at most 100; 25 where nothing is said.")]
+        first: Option<i32>,
+        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
+        #[graphql(desc = "The last so many of the list, at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
+        #[graphql(desc = "Only those that stand here.")] state: Option<nudge::State>,
+        #[graphql(desc = "Only those of this surface, such as `app`.")] surface: Option<String>,
+        #[graphql(
+            desc = "Only those that a client should show now: what a subscription without a cursor begins with.",
+            default = false
+        )]
+        open: bool,
+    ) -> async_graphql::Result<Listing<nudge::NudgeDelivery>> {
+        let page = PageArgs {
+            first,
+            after,
+            last,
+            before,
+        };
+        let args = nudge::NudgeListArgs { page, state, surface, open };
+        nudge::of_contact(ctx, self.row.id, args).await
+    }
+    // The part of the room above the contact, `analytics`, stands here.
 }
 
 impl Contact {

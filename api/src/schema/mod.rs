@@ -9,12 +9,12 @@ mod node;
 mod tenant;
 
 use async_graphql::{
-    EmptySubscription, MergedObject, Request, Response, SDLExportOptions, SchemaBuilder,
+    MergedObject, MergedSubscription, Request, Response, SDLExportOptions, SchemaBuilder,
 };
 
 use futures_util::{Stream, StreamExt as _, stream};
 
-use crate::tenant as tenant_room;
+use crate::{nudge, tenant as tenant_room};
 pub use contact::Contact;
 pub use event::Event;
 pub use node::Node;
@@ -25,6 +25,7 @@ pub struct Query(
     contact::ContactQuery,
     event::EventQuery,
     node::NodeQuery,
+    nudge::Query,
     tenant_room::Query,
 );
 
@@ -33,14 +34,19 @@ pub struct Query(
 pub struct Mutation(
     mutation::TellMutation,
     mutation::ContactMutation,
+    nudge::Mutation,
     tenant_room::Mutation,
 );
 
-pub type Schema = async_graphql::Schema<Query, Mutation, EmptySubscription>;
+/// What can be listened to.
+#[derive(MergedSubscription, Default)]
+pub struct Subscription(nudge::Subscription);
+
+pub type Schema = async_graphql::Schema<Query, Mutation, Subscription>;
 
 /// The schema, to which the composition root adds what its fields reach for.
-pub fn build() -> SchemaBuilder<Query, Mutation, EmptySubscription> {
-    Schema::build(Query::default(), Mutation::default(), EmptySubscription)
+pub fn build() -> SchemaBuilder<Query, Mutation, Subscription> {
+    Schema::build(Query::default(), Mutation::default(), Subscription::default())
         .directive(idempotent::idempotent)
 }
 
