@@ -61,24 +61,26 @@ impl Contact {
         self.row.last_seen_at
     }
     /// The person's id in the tenant's own product.
-    async fn external_id(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<String>> {
-        let identifiers = self.all_identifiers(ctx).await?;
-        Ok(identifiers
-            .into_iter()
-            .find(|row| row.kind == Kind::ExternalId)
-            .map(|row| row.shown))
+    async fn external_id(&self, ctx: &Context<'_>) -> Option<async_graphql::Result<String>> {
+        let first = self.all_identifiers(ctx).await.map(|rows| {
+            rows.into_iter()
+                .find(|row| row.kind == Kind::ExternalId)
+                .map(|row| row.shown)
+        });
+        first.transpose()
     }
     /// The e-mail address: the trait `email`, else the newest address known.
-    async fn email(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<String>> {
-        self.trait_or_newest(ctx, "email", Kind::Email).await
+    async fn email(&self, ctx: &Context<'_>) -> Option<async_graphql::Result<String>> {
+        self.trait_or_newest(ctx, "email", Kind::Email).await.transpose()
     }
     /// The phone number: the trait `phone`, else the newest number known.
-    async fn phone(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<String>> {
-        self.trait_or_newest(ctx, "phone", Kind::Phone).await
+    async fn phone(&self, ctx: &Context<'_>) -> Option<async_graphql::Result<String>> {
+        self.trait_or_newest(ctx, "phone", Kind::Phone).await.transpose()
     }
     /// What the person is called: the trait `name`, else `first_name` and `last_name`.
-    async fn name(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<String>> {
-        Ok(name_in(&*self.all_traits(ctx).await?))
+    async fn name(&self, ctx: &Context<'_>) -> Option<async_graphql::Result<String>> {
+        let traits = self.all_traits(ctx).await;
+        traits.map(|traits| name_in(&traits)).transpose()
     }
     /// The ids that clients made up before they knew the person, the first seen first.
     async fn anonymous_ids(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<String>> {
@@ -98,8 +100,9 @@ impl Contact {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The trait's name.")] key: String,
-    ) -> async_graphql::Result<Option<Json<Value>>> {
-        Ok(self.all_traits(ctx).await?.get(&key).cloned().map(Json))
+    ) -> Option<async_graphql::Result<Json<Value>>> {
+        let traits = self.all_traits(ctx).await;
+        traits.map(|traits| traits.get(&key).cloned().map(Json)).transpose()
     }
     /// Every id of the person, the first seen first.
     async fn identifiers(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<Identifier>> {
@@ -274,17 +277,13 @@ pub(super) struct ContactQuery;
 #[Object]
 impl ContactQuery {
     /// The contact whose token this is.
-    #[graphql(guard = "gql::CONTACT", visible = "gql::contact_only")]
-    async fn me(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Contact>> {
-        let Actor::Contact { id, .. } = ctx.actor() else {
-            return Ok(None);
-        };
-        let row = Loaders::of(ctx)?.roots.ask(*id).await?;
-        Ok(row.map(Contact::from))
+    #[graphql(visible = "gql::contact_only")]
+    async fn me(&self, ctx: &Context<'_>) -> Option<async_graphql::Result<Contact>> {
+        gql::nullable(ctx, gql::CONTACT, own(ctx)).await
     }
     /// One contact, by its id or by one of its identifiers; null where there is none. An absorbed contact's id
     /// answers with its root.
-    #[graphql(guard = "gql::CONTACTS_READ", visible = "gql::contacts_read")]
+    #[graphql(visible = "gql::contacts_read")]
     async fn contact(
         &self,
         ctx: &Context<'_>,
@@ -292,23 +291,8 @@ impl ContactQuery {
         #[graphql(desc = "One of the contact's identifiers. Give this or `id`.")] by: Option<
             ContactKey,
         >,
-    ) -> async_graphql::Result<Option<Contact>> {
-        let row = match (id, by) {
-            (Some(id), None) => match ContactId::parse(&id) {
-                Some(id) => Loaders::of(ctx)?.roots.ask(id).await?,
-                None => None,
-            },
-            (None, Some(key)) => {
-                let (kind, value) = key.parts();
-                match contact::normalize(kind, value) {
-                    Ok((value, _)) => contact::find_by(&ctx.cx()?.db(), kind, &value).await?,
-                    // It is no such identifier, so nobody has it.
-                    Err(_) => None,
-                }
-            }
-            _ => return Err(Error::invalid("id", "give exactly one of id and by").into()),
-        };
-        Ok(row.map(Contact::from))
+    ) -> Option<async_graphql::Result<Contact>> {
+        gql::nullable(ctx, gql::CONTACTS_READ, named(ctx, id, by)).await
     }
     /// The tenant's contacts, the newest first unless another order is asked for.
     #[graphql(guard = "gql::CONTACTS_READ", visible = "gql::contacts_read")]
@@ -339,6 +323,36 @@ impl ContactQuery {
         let page = page(cx, "contacts", rows, ContactOrder::sort(order_by.as_ref()), args).await?;
         Ok(page.listing(Contact::from))
     }
+}
+
+async fn own(ctx: &Context<'_>) -> async_graphql::Result<Option<Contact>> {
+    let Actor::Contact { id, .. } = ctx.actor() else {
+        return Ok(None);
+    };
+    Ok(Loaders::of(ctx)?.roots.ask(*id).await?.map(Contact::from))
+}
+
+async fn named(
+    ctx: &Context<'_>,
+    id: Option<ID>,
+    by: Option<ContactKey>,
+) -> async_graphql::Result<Option<Contact>> {
+    let row = match (id, by) {
+        (Some(id), None) => match ContactId::parse(&id) {
+            Some(id) => Loaders::of(ctx)?.roots.ask(id).await?,
+            None => None,
+        },
+        (None, Some(key)) => {
+            let (kind, value) = key.parts();
+            match contact::normalize(kind, value) {
+                Ok((value, _)) => contact::find_by(&ctx.cx()?.db(), kind, &value).await?,
+                // It is no such identifier, so nobody has it.
+                Err(_) => None,
+            }
+        }
+        _ => return Err(Error::invalid("id", "give exactly one of id and by").into()),
+    };
+    Ok(row.map(Contact::from))
 }
 
 #[cfg(test)]
