@@ -3,15 +3,25 @@
 use std::sync::Arc;
 
 use async_graphql::{Request, Response};
+use entity::TenantId;
 use futures_util::{Stream, StreamExt as _};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    base::{Bus, Clock, Cx, Db, DbOptions, Env, Ids, Result, Rng, Secrets, gql},
+    base::{
+        Actor, Bus, Clock, Cx, Db, DbOptions, Env, Ids, Module, Outbound, Result, Rng, Secrets, gql,
+    },
     config::{Config, Hidden},
+    contact,
+    nudge::{self, Streams},
+    posthog::{self, Posthog},
     schema::{self, Schema},
     tenant::{Caller, Principals},
+    worker::Worker,
 };
+
+/// The rooms that hear.
+const MODULES: &[&Module] = &[&nudge::MODULE];
 
 /// What a process is made of; tests give a clock, ids and randomness that stand still.
 pub struct Parts {
@@ -53,6 +63,10 @@ pub struct App {
     pub config: Arc<Config>,
     pub principals: Principals,
     pub schema: Schema,
+    pub posthog: Arc<Posthog>,
+    /// Open nudge subscriptions.
+    pub streams: Arc<Streams>,
+    pub worker: Worker,
     /// Everything that runs beside a request; a stop waits for it.
     pub tasks: TaskTracker,
     /// Cancelled when the process is to stop.
@@ -60,7 +74,7 @@ pub struct App {
 }
 
 impl App {
-    pub fn new(parts: Parts) -> Self {
+    pub fn new(parts: Parts) -> Result<Self> {
         let env = Arc::new(Env {
             db: parts.db,
             clock: parts.clock,
@@ -70,42 +84,78 @@ impl App {
             bus: Bus::default(),
         });
         let tasks = TaskTracker::new();
+        let outbound = Outbound::new(parts.config.allow_private_upstreams)?;
+        let posthog = Arc::new(Posthog::new(&env, outbound.clone(), tasks.clone()));
+        let streams = Arc::new(Streams::default());
         let operator_token = parts.config.operator_token.as_ref().map(Hidden::reveal);
-        Self {
+        Ok(Self {
             principals: Principals::new(Arc::clone(&env), operator_token, tasks.clone()),
-            // Process-wide state of the rooms (`.data(…)`) joins the schema here.
-            schema: schema::build().data(Arc::clone(&env)).finish(),
+            schema: schema::build()
+                .data(Arc::clone(&env))
+                .data(Arc::clone(&posthog))
+                .data(Arc::clone(&streams))
+                .finish(),
+            worker: Worker::new(Arc::clone(&env), outbound, MODULES),
+            posthog,
+            streams,
             config: Arc::new(parts.config),
             stopping: CancellationToken::new(),
             tasks,
             env,
+        })
+    }
+
+    /// Feeds the subscriptions of this process until it stops.
+    pub fn feed_streams(&self) {
+        let tail = Arc::clone(&self.streams).run(Arc::clone(&self.env), self.stopping.clone());
+        self.tasks.spawn(tail);
+    }
+
+    /// Starts the worker, unless it is configured away.
+    pub async fn start_worker(&self) -> Result<()> {
+        if self.config.worker {
+            self.worker.start(&self.tasks, &self.stopping).await?;
         }
+        Ok(())
+    }
+
+    /// What a tenant's fields ask for, as `actor`.
+    pub fn cx(&self, tenant: TenantId, actor: Actor) -> Cx {
+        Cx::new(Arc::clone(&self.env), tenant, actor)
     }
 
     /// Executes a query or a mutation for `caller`. What fails is named for the caller, and logged under `request_id`.
     pub async fn execute(&self, caller: &Caller, request: Request, request_id: &str) -> Response {
-        let mut response = self.schema.execute(self.with_caller(caller, request)).await;
+        let request = self.with_caller(caller, request, request_id);
+        let mut response = schema::execute(&self.schema, request).await;
         gql::seal(&mut response, request_id);
         response
     }
 
     /// Runs a subscription for `caller` until it is dropped.
     pub fn subscribe(&self, caller: &Caller, request: Request, request_id: String) -> impl Stream<Item = Response> + Send + use<> {
-        self.schema.execute_stream(self.with_caller(caller, request)).map(move |mut response| {
+        let request = self.with_caller(caller, request, &request_id);
+        schema::subscribe(&self.schema, request).map(move |mut response| {
             gql::seal(&mut response, &request_id);
             response
         })
     }
 
     /// Puts in what fields ask the request for: who asks and, inside a tenant, the `Cx`.
-    fn with_caller(&self, caller: &Caller, request: Request) -> Request {
-        let request = request.data(caller.actor.clone());
+    fn with_caller(&self, caller: &Caller, request: Request, request_id: &str) -> Request {
+        let request = request
+            .data(caller.actor.clone())
+            .data(gql::RequestId(request_id.to_owned()));
         let Some(tenant) = caller.tenant else {
             return request;
         };
         let cx = Cx::new(Arc::clone(&self.env), tenant, caller.actor.clone());
-        // The rooms' loaders join here, each made anew with this request's `Cx`, so that a batch never mixes tenants.
-        request.data(cx)
+        // Loaders are made anew with this request's `Cx`, so that a batch never mixes tenants.
+        request
+            .data(contact::Loaders::new(&cx))
+            .data(posthog::loaders(&cx, &self.posthog))
+            .data(nudge::Reads::new(&cx))
+            .data(cx)
     }
 
     /// Names a request in logs and answers.

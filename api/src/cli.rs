@@ -18,7 +18,9 @@ use crate::{
     app::{App, Parts, install_crypto},
     base::{Actor, Clock, Cx, Db},
     config::{self, Config},
-    doctor, schema, serve, telemetry,
+    demo, doctor,
+    posthog::{flag::lines, hogql_corpus},
+    schema, serve, telemetry,
     tenant::{self, NewKey},
 };
 
@@ -55,6 +57,24 @@ enum Command {
     /// Show the GraphQL schema
     #[command(subcommand)]
     Schema(SchemaCommand),
+    /// Why a feature flag says what it says
+    #[command(subcommand)]
+    Flag(FlagCommand),
+    /// Show the product with nothing to set up: SQLite, a double for PostHog, a tenant full of life
+    Demo {
+        /// Keep the data in this folder; without it they go with the process
+        #[arg(long, value_name = "DIR")]
+        data: Option<PathBuf>,
+        /// The port to listen on; 0 is any free one
+        #[arg(long, default_value_t = 8080)]
+        port: u16,
+        /// Print one line of JSON when ready
+        #[arg(long)]
+        json: bool,
+    },
+    /// Every HogQL text that the product can emit, one JSON string a line
+    #[command(hide = true)]
+    HogqlCorpus,
     /// Print a growthos.toml that explains every setting
     Config,
     /// Look for what is wrong with the settings and the database, and say what to do
@@ -118,6 +138,13 @@ enum KeyKind {
 }
 
 #[derive(Subcommand)]
+enum FlagCommand {
+    /// Read `{kind, input, property_matching_version, frozen_now?}` as JSON a line on stdin and print
+    /// `{"outcome", "value"}` a line
+    Eval,
+}
+
+#[derive(Subcommand)]
 enum SchemaCommand {
     /// Print it in GraphQL's own language, sorted
     Print,
@@ -149,6 +176,21 @@ async fn obey(cli: Cli, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         Command::Key(KeyCommand::Create(new)) => create_key(&open(config()?).await?, new, out).await?,
         Command::Key(KeyCommand::Revoke { id }) => revoke_key(&open(config()?).await?, &id, out).await?,
         Command::Schema(SchemaCommand::Print) => write!(out, "{}", schema::sdl())?,
+        Command::Flag(FlagCommand::Eval) => {
+            for line in std::io::stdin().lines() {
+                let line = line.context("stdin is no text")?;
+                if !line.trim().is_empty() {
+                    writeln!(out, "{}", lines::answer(&line, Clock::System.now()))?;
+                    out.flush()?;
+                }
+            }
+        }
+        Command::Demo { data, port, json } => demo::run(demo::Options { data, port, json }).await?,
+        Command::HogqlCorpus => {
+            for text in hogql_corpus() {
+                writeln!(out, "{}", json!(text))?;
+            }
+        }
         Command::Config => write!(out, "{}", config::documented())?,
         Command::Doctor { json } => return examine(&config()?, json, out).await,
     }
@@ -168,7 +210,7 @@ fn configuration(file: Option<&Path>) -> anyhow::Result<Config> {
 async fn open(config: Config) -> anyhow::Result<App> {
     install_crypto();
     require_migrated(&config).await?;
-    Ok(App::new(Parts::connect(config).await?))
+    Ok(App::new(Parts::connect(config).await?)?)
 }
 
 async fn require_migrated(config: &Config) -> anyhow::Result<()> {
@@ -190,6 +232,7 @@ async fn serve_until_stopped(config: Config, migrate: bool) -> anyhow::Result<()
         .await
         .with_context(|| format!("cannot listen on {}", app.config.listen))?;
     serve::stop_at_signal(&app)?;
+    app.start_worker().await?;
     tracing::info!(address = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), "serving");
     serve::serve(app, listener).await
 }

@@ -117,7 +117,7 @@ impl Kit {
             clock: Clock::fixed(start()),
             ids: Ids::counted(),
             rng: Rng::counted(),
-        }))
+        })?)
     }
 
     /// The database's URL, for a second process or a raw connection.
@@ -139,7 +139,7 @@ impl Kit {
             clock: self.app.env.clock.clone(),
             ids: Ids::Random,
             rng: Rng::Random,
-        }))
+        })?)
     }
 
     pub fn now(&self) -> DateTime<Utc> {

@@ -78,6 +78,17 @@ impl Error {
     pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::user(ErrorCode::Invalid, field, message)
     }
+    /// The same mistake in a part of the input: `email` becomes `events.3.email`.
+    #[must_use]
+    pub fn under(self, part: &str) -> Self {
+        match self {
+            Self::User(e) => Self::User(UserError {
+                field: Some(e.field.map_or_else(|| part.to_owned(), |field| format!("{part}.{field}"))),
+                ..e
+            }),
+            other => other,
+        }
+    }
     /// Turns a broken unique constraint into the caller's error.
     #[must_use]
     pub fn taken(self, field: &str, message: &str) -> Self {

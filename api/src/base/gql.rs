@@ -16,7 +16,13 @@ pub trait CxExt<'a> {
     fn cx(&self) -> Result<&'a Cx>;
     fn actor(&self) -> &'a Actor;
     fn env(&self) -> &'a Arc<Env>;
+    /// What names the request in logs and errors.
+    fn request_id(&self) -> &'a str;
 }
+
+/// What names a request, in its context.
+pub struct RequestId(pub String);
+
 impl<'a> CxExt<'a> for Context<'a> {
     fn cx(&self) -> Result<&'a Cx> {
         self.data_opt().ok_or(Error::Forbidden)
@@ -26,6 +32,9 @@ impl<'a> CxExt<'a> for Context<'a> {
     }
     fn env(&self) -> &'a Arc<Env> {
         self.data_unchecked()
+    }
+    fn request_id(&self) -> &'a str {
+        self.data_opt::<RequestId>().map_or("", |id| &id.0)
     }
 }
 
@@ -39,6 +48,9 @@ pub enum Need {
     Contact,
     /// A secret key with `events:write`, or a publishable key: both may tell what happened.
     Tell,
+    /// A secret key with this scope, or a contact: for what hangs on a contact, where a contact's token gets to
+    /// its own alone.
+    ScopeOrContact(&'static str),
     /// Any principal of a tenant that may read something: a secret key or a contact.
     Reader,
     Operator,
@@ -49,6 +61,9 @@ impl Need {
         match self {
             Self::Scope(scope) => actor.holds(scope),
             Self::Contact => matches!(actor, Actor::Contact { .. }),
+            Self::ScopeOrContact(scope) => {
+                actor.holds(scope) || matches!(actor, Actor::Contact { .. })
+            }
             Self::Tell => {
                 actor.holds("events:write") || matches!(actor, Actor::PublishableKey { .. })
             }
@@ -99,6 +114,9 @@ needs! {
     TENANT_WRITE, tenant_write = Need::Scope("tenant:write");
     /// Mints tokens that speak for a contact.
     TOKENS_WRITE, tokens_write = Need::Scope("tokens:write");
+    CONTACT_OR_OWN, contact_or_own = Need::ScopeOrContact("contacts:read");
+    EVENTS_OR_OWN, events_or_own = Need::ScopeOrContact("events:read");
+    NUDGES_OR_OWN, nudges_or_own = Need::ScopeOrContact("nudges:read");
     CONTACT, contact_only = Need::Contact;
     TELL, tell = Need::Tell;
     READER, reader = Need::Reader;
@@ -157,6 +175,20 @@ impl From<super::UserError> for UserErrors {
     }
 }
 
+/// A field that may be null: what fails in it, or is forbidden, is null with an error at its own place. A `guard`, or a
+/// `Result<Option<T>>`, would null the parent.
+pub async fn nullable<T>(
+    ctx: &Context<'_>,
+    need: Need,
+    work: impl Future<Output = async_graphql::Result<Option<T>>> + Send,
+) -> Option<async_graphql::Result<T>> {
+    if need.met_by(ctx.actor()) {
+        work.await.transpose()
+    } else {
+        Some(Err(Error::Forbidden.into()))
+    }
+}
+
 /// Splits a result into a payload's two halves; a fault stays an error.
 pub fn outcome<T>(done: Result<T>) -> Result<(Option<T>, UserErrors)> {
     match done {
@@ -189,6 +221,7 @@ pub fn seal(response: &mut async_graphql::Response, request_id: &str) {
         let mut retry_after = None;
         let code = match source {
             None => "GRAPHQL_VALIDATION_FAILED",
+            Some(Error::User(e)) if e.code == ErrorCode::NotFound => "NOT_FOUND",
             Some(Error::User(_)) => "BAD_USER_INPUT",
             Some(Error::Unauthenticated) => "UNAUTHENTICATED",
             Some(Error::Forbidden) => "FORBIDDEN",
@@ -265,6 +298,23 @@ impl ScalarType for Duration {
         } else {
             format!("PT{seconds}S")
         })
+    }
+}
+
+/// An absolute URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Url(pub String);
+
+#[Scalar(name = "URL", specified_by_url = "https://url.spec.whatwg.org/")]
+impl ScalarType for Url {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        match value {
+            Value::String(text) if url::Url::parse(&text).is_ok() => Ok(Self(text)),
+            _ => Err(InputValueError::custom("an absolute URL is expected")),
+        }
+    }
+    fn to_value(&self) -> Value {
+        Value::String(self.0.clone())
     }
 }
 

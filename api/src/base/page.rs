@@ -37,7 +37,8 @@ pub struct SortBy<E: EntityTrait> {
 }
 
 /// How a list tells its length, when it is asked.
-pub type Counter = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<u64>> + Send>> + Send + Sync>;
+pub type Counter =
+    Arc<dyn Fn() -> Pin<Box<dyn Future<Output = async_graphql::Result<u64>> + Send>> + Send + Sync>;
 
 /// What a connection holds besides Relay's fields.
 pub struct Total(Counter);
@@ -135,11 +136,10 @@ where
     E: TenantOwned,
     E::Model: Send + Sync + FromQueryResult,
 {
-    let counted = rows.select.clone();
-    let counting = cx.clone();
+    let (whole, asker) = (rows.select.clone(), cx.clone());
     let counter: Counter = Arc::new(move || {
-        let (cx, select) = (counting.clone(), counted.clone());
-        Box::pin(async move { cx.db().rows(select).count().await })
+        let (cx, select) = (asker.clone(), whole.clone());
+        Box::pin(async move { Ok(cx.db().rows(select).count().await?) })
     });
     let list = format!("{}/{list}", cx.tenant().uuid());
     read(&cx.env().secrets, &list, rows, sort, args, counter).await
@@ -157,11 +157,10 @@ where
     E: EntityTrait,
     E::Model: Send + Sync + FromQueryResult,
 {
-    let counted = rows.select.clone();
-    let counting = Arc::clone(env);
+    let (whole, asker) = (rows.select.clone(), Arc::clone(env));
     let counter: Counter = Arc::new(move || {
-        let (env, select) = (Arc::clone(&counting), counted.clone());
-        Box::pin(async move { env.db.system().rows(select).count().await })
+        let (env, select) = (Arc::clone(&asker), whole.clone());
+        Box::pin(async move { Ok(env.db.system().rows(select).count().await?) })
     });
     let list = format!("system/{list}");
     read(&env.secrets, &list, rows, sort, args, counter).await

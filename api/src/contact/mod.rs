@@ -9,9 +9,15 @@
 //! `absorbedContactId`, `absorbedDistinctId`, `survivorDistinctId`). Hears nothing.
 
 mod commands;
+mod graphql;
 mod queries;
 mod rules;
 
 pub use commands::{INGEST_MAX, Incoming, Ingested, Link, TraitChanges, ingest};
-pub use queries::{distinct_ids, family, find_by, root, traits};
+pub use graphql::{
+    AliasInput, Attribution, ContactFilter, ContactKey, ContactOrder, ContactStatus,
+    ContactUpdateInput, ContactUpsertInput, EventFilter, EventsKey, Identifier, IdentifyInput,
+    Loaders, Saying, TrackBatchInput, TrackInput,
+};
+pub use queries::{distinct_ids, families, family, find_by, listed, root, roots, traits};
 pub use rules::{Claim, ID_CHARS_MAX, is_distinct_id_kind, is_illegal_id, normalize};

@@ -95,7 +95,7 @@ pub async fn find_by(scope: &Scope, kind: Kind, value: &str) -> Result<Option<co
 }
 
 /// Each root's identifiers, in the order in which they were first seen.
-pub async fn identifiers(
+pub(super) async fn identifiers(
     scope: &Scope,
     roots: &[ContactId],
 ) -> Result<HashMap<ContactId, Vec<contact_identifier::Model>>> {
@@ -183,7 +183,7 @@ pub fn listed(scope: &Scope) -> Rows<'_, contact::Entity> {
 
 /// Which of each contact's events, and from which end.
 #[derive(Clone, Debug)]
-pub struct EventsWanted {
+pub(super) struct EventsWanted {
     /// What they must meet.
     pub narrow: Condition,
     /// How many of each contact.
@@ -193,7 +193,7 @@ pub struct EventsWanted {
 }
 
 /// The newest (or oldest) events of each root, in that order, in a fixed number of statements.
-pub async fn events_of(
+pub(super) async fn events_of(
     scope: &Scope,
     roots: &[ContactId],
     wanted: &EventsWanted,
@@ -229,7 +229,7 @@ pub async fn events_of(
 }
 
 /// How many events each root has that meet `narrow`; roots without any are left out.
-pub async fn event_counts(
+pub(super) async fn event_counts(
     scope: &Scope,
     roots: &[ContactId],
     narrow: &Condition,

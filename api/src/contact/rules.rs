@@ -156,16 +156,16 @@ pub const fn is_distinct_id_kind(kind: Kind) -> bool {
 
 /// What an observation of a trait weighs against another of the same trait.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Weight {
+pub(super) struct Weight {
     /// Set or unset outright, rather than "once, if absent".
-    pub outright: bool,
-    pub observed_at: DateTime<Utc>,
+    pub(super) outright: bool,
+    pub(super) observed_at: DateTime<Utc>,
 }
 
 impl Weight {
     /// Whether `self` replaces what `other` left: outright beats once; of two outright the later, of two
     /// once the earlier. So the winner does not depend on the order of arrival.
-    pub fn replaces(self, other: Self) -> bool {
+    pub(super) fn replaces(self, other: Self) -> bool {
         match (self.outright, other.outright) {
             (true, true) => self.observed_at >= other.observed_at,
             (outright, replaced) if outright != replaced => outright,
@@ -178,7 +178,7 @@ impl Weight {
 const TRAIT_TEXT_CHARS_MAX: usize = 256;
 
 /// A trait's value as filters see it: as text, and as a number.
-pub fn filterable(value: &Value) -> (Option<String>, Option<f64>) {
+pub(super) fn filterable(value: &Value) -> (Option<String>, Option<f64>) {
     let cut = |text: &str| text.chars().take(TRAIT_TEXT_CHARS_MAX).collect::<String>();
     match value {
         Value::String(text) => (Some(cut(text)), None),

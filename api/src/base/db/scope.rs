@@ -185,6 +185,14 @@ impl<E: EntityTrait> Rows<'_, E> {
         }
         self
     }
+    /// Keeps the rows from being changed until the transaction ends; others may hold them so, too. SQLite has
+    /// one writer and needs no lock.
+    pub fn shared(mut self) -> Self {
+        if self.place.db().is_postgres() {
+            self.select = self.select.lock_shared();
+        }
+        self
+    }
 }
 
 impl<E: EntityTrait> QueryFilter for Rows<'_, E> {

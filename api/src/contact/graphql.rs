@@ -1,0 +1,17 @@
+//! The contact room's part of the schema. The object `Contact` itself stands at the roof, because every room
+//! shows a part of it.
+
+mod filter;
+mod inputs;
+mod loaders;
+mod types;
+
+pub use filter::{ContactFilter, EventFilter};
+pub use inputs::{
+    AliasInput, ContactUpdateInput, ContactUpsertInput, IdentifyInput, Saying, TrackBatchInput,
+    TrackInput,
+};
+pub use loaders::{EventsKey, Loaders};
+pub use types::{
+    Attribution, ContactKey, ContactOrder, ContactStatus, Identifier,
+};

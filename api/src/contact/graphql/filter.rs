@@ -1,0 +1,327 @@
+//! Filters of contacts, and the conditions they become. Every subquery carries the tenant.
+
+mod events;
+
+use async_graphql::{InputObject, Json, MaybeUndefined};
+use entity::{
+    contact,
+    contact_identifier::{self, Kind},
+    contact_trait,
+};
+use sea_orm::{
+    ColumnTrait, Condition,
+    sea_query::{Expr, ExprTrait, SelectStatement},
+};
+use serde_json::Value;
+
+use super::types::ContactStatus;
+use crate::{
+    base::{
+        Error, Result, Scope,
+        filter::{Among, DateTimeFilter, StringFilter, like},
+    },
+    contact::rules::{filterable, normalize},
+};
+use events::ContactEventsFilter;
+pub use events::EventFilter;
+
+/// How deep `and`, `or` and `not` may nest: what people write by hand, and what a planner takes well.
+const DEPTH_MAX: usize = 5;
+
+/// How many operators one filter may hold: each may cost a subquery.
+const OPERATORS_MAX: usize = 50;
+
+/// Which contacts. All that is given must hold.
+#[derive(Clone, Debug, Default, InputObject)]
+pub struct ContactFilter {
+    /// All of these hold.
+    pub and: Option<Vec<ContactFilter>>,
+    /// At least one of these holds; none does in an empty list.
+    pub or: Option<Vec<ContactFilter>>,
+    /// This does not hold.
+    pub not: Option<Box<ContactFilter>>,
+    /// How well the contact is known.
+    pub status: Option<ContactStatusFilter>,
+    /// The person's ids in the tenant's own product.
+    pub external_id: Option<StringFilter>,
+    /// E-mail addresses; case does not matter.
+    pub email: Option<StringFilter>,
+    /// Phone numbers, in E.164 where compared as a whole.
+    pub phone: Option<StringFilter>,
+    /// Ids that clients made up for the visitor.
+    pub anonymous_id: Option<StringFilter>,
+    /// When the contact was first heard of.
+    pub created_at: Option<DateTimeFilter>,
+    /// When the contact last changed.
+    pub updated_at: Option<DateTimeFilter>,
+    /// When the contact was last seen, to the minute.
+    pub last_seen_at: Option<DateTimeFilter>,
+    /// The value of one trait; several traits go into `and`.
+    pub r#trait: Option<TraitFilter>,
+    /// What the contact did.
+    pub events: Option<ContactEventsFilter>,
+}
+
+/// How well a contact must be known.
+#[derive(Clone, Debug, Default, InputObject)]
+pub struct ContactStatusFilter {
+    /// Is this one.
+    pub eq: Option<ContactStatus>,
+    /// Is one of these.
+    #[graphql(validator(max_items = 100))]
+    pub r#in: Option<Vec<ContactStatus>>,
+}
+
+/// What a trait must be. All operators given must hold. Texts, numbers and booleans can be compared; of a text the
+/// first 256 characters are searched.
+#[derive(Clone, Debug, InputObject)]
+pub struct TraitFilter {
+    /// The trait's name.
+    #[graphql(validator(max_length = 200))]
+    pub key: String,
+    /// Is this text, number or boolean; null: is not set.
+    pub eq: MaybeUndefined<Json<Value>>,
+    /// Is not this text, number or boolean, or is not set; null: is set.
+    pub ne: MaybeUndefined<Json<Value>>,
+    /// Is one of these; at most 100.
+    #[graphql(validator(max_items = 100))]
+    pub r#in: Option<Vec<Json<Value>>>,
+    /// Is none of these, or is not set; at most 100.
+    #[graphql(validator(max_items = 100))]
+    pub not_in: Option<Vec<Json<Value>>>,
+    /// Holds this text; upper and lower case are the same.
+    pub contains: Option<String>,
+    /// Starts with this text; upper and lower case are the same.
+    pub starts_with: Option<String>,
+    /// Is set, or is not.
+    pub exists: Option<bool>,
+    /// Is a number greater than this.
+    pub gt: Option<f64>,
+    /// Is a number of at least this.
+    pub gte: Option<f64>,
+    /// Is a number less than this.
+    pub lt: Option<f64>,
+    /// Is a number of at most this.
+    pub lte: Option<f64>,
+}
+
+impl ContactFilter {
+    /// The condition on the table `contact`.
+    pub fn condition(self, scope: &Scope) -> Result<Condition> {
+        let mut operators = 0;
+        let condition = self.within(scope, DEPTH_MAX, &mut operators)?;
+        if operators > OPERATORS_MAX {
+            return Err(Error::invalid(
+                "filter",
+                format!("a filter holds at most {OPERATORS_MAX} operators, not {operators}"),
+            ));
+        }
+        Ok(condition)
+    }
+
+    fn within(self, scope: &Scope, depth: usize, operators: &mut usize) -> Result<Condition> {
+        use contact::Column;
+        let Some(depth) = depth.checked_sub(1) else {
+            return Err(Error::invalid(
+                "filter",
+                format!("a filter nests at most {DEPTH_MAX} deep"),
+            ));
+        };
+        let mut all = Condition::all();
+        for (kind, filter) in [
+            (Kind::ExternalId, self.external_id),
+            (Kind::Email, self.email),
+            (Kind::Phone, self.phone),
+            (Kind::AnonymousId, self.anonymous_id),
+        ] {
+            let Some(filter) = filter else { continue };
+            *operators += filter.operators();
+            all = all.add(identified(scope, kind, filter));
+        }
+        for (column, filter) in [
+            (Column::CreatedAt, self.created_at),
+            (Column::UpdatedAt, self.updated_at),
+            (Column::LastSeenAt, self.last_seen_at),
+        ] {
+            let Some(filter) = filter else { continue };
+            *operators += filter.operators();
+            all = all.add(filter.of_column(&Expr::col(column.as_column_ref())));
+        }
+        if let Some(filter) = self.status {
+            *operators += 1;
+            all = all.add(filter.condition());
+        }
+        if let Some(filter) = self.r#trait {
+            *operators += filter.operators();
+            all = all.add(filter.condition(scope)?);
+        }
+        if let Some(filter) = self.events {
+            *operators += filter.operators();
+            all = all.add(filter.condition(scope));
+        }
+        for filter in self.and.unwrap_or_default() {
+            all = all.add(filter.within(scope, depth, operators)?);
+        }
+        if let Some(filters) = self.or {
+            let mut any = Expr::value(false);
+            for filter in filters {
+                any = any.or(Expr::from(filter.within(scope, depth, operators)?));
+            }
+            all = all.add(any);
+        }
+        if let Some(filter) = self.not {
+            let held: Expr = filter.within(scope, depth, operators)?.into();
+            all = all.add(held.not());
+        }
+        // An empty condition is left out of SQL; said as a constant it can be negated.
+        Ok(if all.is_empty() {
+            all.add(Expr::value(true))
+        } else {
+            all
+        })
+    }
+}
+
+impl ContactStatusFilter {
+    fn condition(self) -> Condition {
+        use contact::Column::Status;
+        Condition::all()
+            .add_option(
+                self.eq
+                    .map(|status| Status.eq(contact::Status::from(status))),
+            )
+            .add_option(
+                self.r#in
+                    .map(|any| Status.is_in(any.into_iter().map(contact::Status::from))),
+            )
+    }
+}
+
+fn identified(scope: &Scope, kind: Kind, filter: StringFilter) -> Condition {
+    use contact_identifier::Column;
+    let filter = filter.normalized(|text| match normalize(kind, &text) {
+        Ok((value, _)) => value,
+        // It can be nobody's id.
+        Err(_) => text,
+    });
+    let among = filter.among(&Expr::col(Column::Value.as_column_ref()));
+    let mut rows = scope.subquery::<contact_identifier::Entity>();
+    rows.and_where(Column::Kind.eq(kind));
+    related(&rows, Column::ContactId, among)
+}
+
+impl TraitFilter {
+    fn operators(&self) -> usize {
+        [
+            !self.eq.is_undefined(),
+            !self.ne.is_undefined(),
+            self.r#in.is_some(),
+            self.not_in.is_some(),
+            self.contains.is_some(),
+            self.starts_with.is_some(),
+            self.exists.is_some(),
+            self.gt.is_some(),
+            self.gte.is_some(),
+            self.lt.is_some(),
+            self.lte.is_some(),
+        ]
+        .into_iter()
+        .filter(|given| *given)
+        .count()
+    }
+
+    fn condition(self, scope: &Scope) -> Result<Condition> {
+        use contact_trait::Column;
+        let mut among = Among::default();
+        let any_of = |values: Vec<Json<Value>>| -> Result<Condition> {
+            values
+                .into_iter()
+                .try_fold(Condition::any(), |any, Json(value)| Ok(any.add(is(&value)?)))
+        };
+        // Said as a constant, `in: []` is false rather than left out.
+        let expr = |condition: Condition| -> Expr { condition.into() };
+        match self.eq {
+            MaybeUndefined::Value(Json(value)) => among.must(is(&value)?),
+            MaybeUndefined::Null => among.must_not(is_set()),
+            MaybeUndefined::Undefined => {}
+        }
+        match self.ne {
+            MaybeUndefined::Value(Json(value)) => among.must_not(is(&value)?),
+            MaybeUndefined::Null => among.must(is_set()),
+            MaybeUndefined::Undefined => {}
+        }
+        if let Some(values) = self.r#in {
+            among.must(expr(any_of(values)?));
+        }
+        if let Some(values) = self.not_in {
+            among.must_not(expr(any_of(values)?));
+        }
+        let text = Expr::col(Column::Text.as_column_ref());
+        if let Some(part) = self.contains {
+            among.must(like(&text, "%", &part));
+        }
+        if let Some(start) = self.starts_with {
+            among.must(like(&text, "", &start));
+        }
+        match self.exists {
+            Some(true) => among.must(is_set()),
+            Some(false) => among.must_not(is_set()),
+            None => {}
+        }
+        for bound in [
+            self.gt.map(|than| Column::Number.gt(than)),
+            self.gte.map(|than| Column::Number.gte(than)),
+            self.lt.map(|than| Column::Number.lt(than)),
+            self.lte.map(|than| Column::Number.lte(than)),
+        ]
+        .into_iter()
+        .flatten()
+        {
+            among.must(bound);
+        }
+        let mut rows = scope.subquery::<contact_trait::Entity>();
+        rows.and_where(Column::Key.eq(self.key));
+        Ok(related(&rows, Column::ContactId, among))
+    }
+}
+
+/// The trait is there: an unset one keeps its row, as null.
+fn is_set() -> Expr {
+    contact_trait::Column::Value.ne(Value::Null)
+}
+
+/// The trait has this value. The text or number is what the index holds; the value itself tells `"true"` from
+/// `true`, and texts that differ only after their 256th character.
+fn is(value: &Value) -> Result<Condition> {
+    use contact_trait::Column;
+    match (value, filterable(value)) {
+        (Value::Number(_), (_, Some(number))) => Ok(Column::Number.eq(number).into()),
+        (_, (Some(text), _)) => Ok(Condition::all()
+            .add(Column::Text.eq(text))
+            .add(Column::Value.eq(value.clone()))),
+        _ => Err(Error::invalid(
+            "filter.trait",
+            "a trait is compared with a text, a number or a boolean",
+        )),
+    }
+}
+
+/// Contacts of which one of `rows` meets what `among` asks for, and none what it refuses. What is asked for is an
+/// `IN`, which lets the rows' index find the contacts; what is refused is asked of each contact found.
+fn related<C: ColumnTrait>(rows: &SelectStatement, contact: C, among: Among) -> Condition {
+    let mut all = Condition::all();
+    if let Some(some) = among.some {
+        let mut found = rows.clone();
+        found.column(contact.as_column_ref()).cond_where(some);
+        all = all.add(contact::Column::Id.in_subquery(found));
+    }
+    if let Some(none) = among.none {
+        let mut refused = rows.clone();
+        refused
+            .expr(Expr::value(1))
+            .and_where(contact.into_expr().eq(contact::Column::Id.into_expr()))
+            .cond_where(none);
+        all = all.add(Expr::exists(refused).not());
+    }
+    all
+}

@@ -1,0 +1,376 @@
+//! `Contact`: one person as every room knows them.
+
+use std::sync::Arc;
+
+use async_graphql::{Context, ID, Json, Object};
+use chrono::{DateTime, Utc};
+use entity::{
+    ContactId,
+    contact_identifier::{self, Kind},
+    event,
+};
+use sea_orm::{ColumnTrait, QueryFilter};
+use serde_json::{Map, Value};
+
+use super::event::{Event, newest_first};
+use crate::{
+    base::{
+        Actor, Counter, Error, Listing, PageArgs,
+        gql::{self, CxExt},
+        page, page_from_end,
+    },
+    contact::{
+        self, Attribution, ContactFilter, ContactKey, ContactOrder, ContactStatus, EventFilter,
+        EventsKey, Identifier, Loaders,
+    },
+    nudge,
+    posthog::ContactAnalytics,
+};
+
+/// One person, over every touchpoint.
+pub struct Contact {
+    row: entity::contact::Model,
+}
+
+impl From<entity::contact::Model> for Contact {
+    fn from(row: entity::contact::Model) -> Self {
+        Self { row }
+    }
+}
+
+#[Object]
+impl Contact {
+    /// The contact's id. The id of a contact that this one absorbed leads here, too.
+    pub(super) async fn id(&self) -> ID {
+        self.row.id.to_string().into()
+    }
+    /// How well the contact is known.
+    async fn status(&self) -> ContactStatus {
+        self.row.status.into()
+    }
+    /// When the contact was first heard of.
+    async fn created_at(&self) -> DateTime<Utc> {
+        self.row.created_at
+    }
+    /// When the contact last changed.
+    async fn updated_at(&self) -> DateTime<Utc> {
+        self.row.updated_at
+    }
+    /// When the contact was last seen, to the minute.
+    async fn last_seen_at(&self) -> Option<DateTime<Utc>> {
+        self.row.last_seen_at
+    }
+    /// The person's id in the tenant's own product.
+    async fn external_id(&self, ctx: &Context<'_>) -> Option<async_graphql::Result<String>> {
+        let first = self.all_identifiers(ctx).await.map(|rows| {
+            rows.into_iter()
+                .find(|row| row.kind == Kind::ExternalId)
+                .map(|row| row.shown)
+        });
+        first.transpose()
+    }
+    /// The e-mail address: the trait `email`, else the newest address known.
+    async fn email(&self, ctx: &Context<'_>) -> Option<async_graphql::Result<String>> {
+        self.trait_or_newest(ctx, "email", Kind::Email).await.transpose()
+    }
+    /// The phone number: the trait `phone`, else the newest number known.
+    async fn phone(&self, ctx: &Context<'_>) -> Option<async_graphql::Result<String>> {
+        self.trait_or_newest(ctx, "phone", Kind::Phone).await.transpose()
+    }
+    /// What the person is called: the trait `name`, else `first_name` and `last_name`.
+    async fn name(&self, ctx: &Context<'_>) -> Option<async_graphql::Result<String>> {
+        let traits = self.all_traits(ctx).await;
+        traits.map(|traits| name_in(&traits)).transpose()
+    }
+    /// The ids that clients made up before they knew the person, the first seen first.
+    async fn anonymous_ids(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<String>> {
+        let identifiers = self.all_identifiers(ctx).await?;
+        Ok(identifiers
+            .into_iter()
+            .filter(|row| row.kind == Kind::AnonymousId)
+            .map(|row| row.shown)
+            .collect())
+    }
+    /// All traits, as an object.
+    async fn traits(&self, ctx: &Context<'_>) -> async_graphql::Result<Json<Map<String, Value>>> {
+        Ok(Json(Arc::unwrap_or_clone(self.all_traits(ctx).await?)))
+    }
+    /// One trait's value; null where it is not set.
+    async fn r#trait(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The trait's name.")] key: String,
+    ) -> Option<async_graphql::Result<Json<Value>>> {
+        let traits = self.all_traits(ctx).await;
+        traits.map(|traits| traits.get(&key).cloned().map(Json)).transpose()
+    }
+    /// Every id of the person, the first seen first.
+    async fn identifiers(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<Identifier>> {
+        let rows = self.all_identifiers(ctx).await?;
+        Ok(rows.into_iter().map(Identifier::from).collect())
+    }
+    /// Where the person came from, first and last.
+    async fn attribution(&self) -> Attribution {
+        Attribution::of(&self.row)
+    }
+    /// What the person did, and what was done, the newest first; those of absorbed contacts with it.
+    #[graphql(guard = "gql::EVENTS_OR_OWN", visible = "gql::events_or_own")]
+    #[expect(clippy::too_many_arguments, reason = "Relay's arguments")]
+    async fn events(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The first so many of the list, at most 100; 25 where nothing is said.")]
+        first: Option<i32>,
+        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
+        #[graphql(desc = "The last so many of the list, at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
+        #[graphql(desc = "Which events; without `contactId`.")] filter: Option<EventFilter>,
+    ) -> async_graphql::Result<Listing<Event>> {
+        let args = PageArgs {
+            first,
+            after,
+            last,
+            before,
+        };
+        let filter = filter.unwrap_or_default();
+        let key = EventsKey {
+            filter: format!("{filter:?}"),
+            narrow: filter.within_contact()?,
+        };
+        self.event_page(ctx, args, key).await
+    }
+    /// What PostHog observes of the contact, joined. Each field is null, with an error at its path, while
+    /// PostHog does not answer.
+    #[graphql(guard = "gql::ANALYTICS_READ", visible = "gql::analytics_read")]
+    async fn analytics(&self) -> ContactAnalytics {
+        ContactAnalytics::new(self.row.id)
+    }
+    /// The nudges that were offered to the contact, the newest first; those of absorbed contacts with it.
+    #[graphql(guard = "gql::NUDGES_OR_OWN", visible = "gql::nudges_or_own")]
+    #[expect(clippy::too_many_arguments, reason = "Relay's arguments and the filters")]
+    async fn nudges(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The first so many of the list, at most 100; 25 where nothing is said.")]
+        first: Option<i32>,
+        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
+        #[graphql(desc = "The last so many of the list, at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
+        #[graphql(desc = "Only those that stand here.")] state: Option<nudge::State>,
+        #[graphql(desc = "Only those of this surface, such as `app`.")] surface: Option<String>,
+        #[graphql(
+            desc = "Only those that a client should show now: what a subscription without a cursor begins with.",
+            default = false
+        )]
+        open: bool,
+    ) -> async_graphql::Result<Listing<nudge::NudgeDelivery>> {
+        let page = PageArgs {
+            first,
+            after,
+            last,
+            before,
+        };
+        let args = nudge::NudgeListArgs { page, state, surface, open };
+        nudge::of_contact(ctx, self.row.id, args).await
+    }
+}
+
+impl Contact {
+    async fn all_identifiers(
+        &self,
+        ctx: &Context<'_>,
+    ) -> async_graphql::Result<Vec<contact_identifier::Model>> {
+        let loaders = Loaders::of(ctx)?;
+        Ok(loaders.identifiers.ask(self.row.id).await?.unwrap_or_default())
+    }
+    async fn all_traits(
+        &self,
+        ctx: &Context<'_>,
+    ) -> async_graphql::Result<Arc<Map<String, Value>>> {
+        let loaders = Loaders::of(ctx)?;
+        Ok(loaders.traits.ask(self.row.id).await?.unwrap_or_default())
+    }
+    async fn trait_or_newest(
+        &self,
+        ctx: &Context<'_>,
+        key: &str,
+        kind: Kind,
+    ) -> async_graphql::Result<Option<String>> {
+        // Both are asked for at once, so that the page's other fields share the loads.
+        let (traits, identifiers) =
+            futures_util::future::try_join(self.all_traits(ctx), self.all_identifiers(ctx)).await?;
+        let said = traits.get(key).and_then(Value::as_str);
+        Ok(match said {
+            Some(said) => Some(said.to_owned()),
+            None => identifiers
+                .into_iter()
+                .filter(|row| row.kind == kind)
+                .max_by_key(|row| (row.last_seen_at, row.id))
+                .map(|row| row.shown),
+        })
+    }
+    /// A page from a list's end is read for all contacts of the outer page at once. One that starts at a cursor
+    /// is of one contact: the cursor is no other's.
+    async fn event_page(
+        &self,
+        ctx: &Context<'_>,
+        args: PageArgs,
+        key: EventsKey,
+    ) -> async_graphql::Result<Listing<Event>> {
+        let cx = ctx.cx()?;
+        let loaders = Loaders::of(ctx)?;
+        let id = self.row.id;
+        let list = format!("contact/{id}/events");
+        let page = if let Some(end) = args.from_end()? {
+            let rows = loaders.events.ask((id, key.clone(), end)).await?;
+            let counter = counter(loaders, id, key);
+            page_from_end(
+                cx,
+                &list,
+                rows.unwrap_or_default(),
+                &newest_first(),
+                &args,
+                counter,
+            )?
+        } else {
+            let family = loaders.families.ask(id).await?.unwrap_or_default();
+            let scope = cx.db();
+            let rows = scope
+                .find::<event::Entity>()
+                .filter(event::Column::ContactId.is_in(family))
+                .filter(key.narrow);
+            page(cx, &list, rows, newest_first(), args).await?
+        };
+        Ok(page.listing(Event::from))
+    }
+}
+
+fn counter(loaders: &Arc<Loaders>, root: ContactId, key: EventsKey) -> Counter {
+    let loaders = Arc::clone(loaders);
+    Arc::new(move || {
+        let (loaders, key) = (Arc::clone(&loaders), key.clone());
+        Box::pin(async move { Ok(loaders.event_counts.ask((root, key)).await?.unwrap_or_default()) })
+    })
+}
+
+/// A name, or what it can be made of, in either of the usual spellings.
+fn name_in(traits: &Map<String, Value>) -> Option<String> {
+    let said = |keys: [&str; 2]| {
+        keys.into_iter()
+            .filter_map(|key| traits.get(key)?.as_str())
+            .map(str::trim)
+            .find(|text| !text.is_empty())
+    };
+    if let Some(name) = said(["name", "full_name"]) {
+        return Some(name.to_owned());
+    }
+    let parts: Vec<&str> = [said(["first_name", "firstName"]), said(["last_name", "lastName"])]
+        .into_iter()
+        .flatten()
+        .collect();
+    (!parts.is_empty()).then(|| parts.join(" "))
+}
+
+#[derive(Default)]
+pub(super) struct ContactQuery;
+
+#[Object]
+impl ContactQuery {
+    /// The contact whose token this is.
+    #[graphql(visible = "gql::contact_only")]
+    async fn me(&self, ctx: &Context<'_>) -> Option<async_graphql::Result<Contact>> {
+        gql::nullable(ctx, gql::CONTACT, own(ctx)).await
+    }
+    /// One contact, by its id or by one of its identifiers; null where there is none. An absorbed contact's id
+    /// answers with its root.
+    #[graphql(visible = "gql::contacts_read")]
+    async fn contact(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The contact's id. Give this or `by`.")] id: Option<ID>,
+        #[graphql(desc = "One of the contact's identifiers. Give this or `id`.")] by: Option<
+            ContactKey,
+        >,
+    ) -> Option<async_graphql::Result<Contact>> {
+        gql::nullable(ctx, gql::CONTACTS_READ, named(ctx, id, by)).await
+    }
+    /// The tenant's contacts, the newest first unless another order is asked for.
+    #[graphql(guard = "gql::CONTACTS_READ", visible = "gql::contacts_read")]
+    #[expect(clippy::too_many_arguments, reason = "Relay's arguments")]
+    async fn contacts(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The first so many of the list, at most 100; 25 where nothing is said.")]
+        first: Option<i32>,
+        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
+        #[graphql(desc = "The last so many of the list, at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
+        #[graphql(desc = "Which contacts.")] filter: Option<ContactFilter>,
+        #[graphql(desc = "How they are sorted.")] order_by: Option<ContactOrder>,
+    ) -> async_graphql::Result<Listing<Contact>> {
+        let cx = ctx.cx()?;
+        let scope = cx.db();
+        let mut rows = contact::listed(&scope);
+        if let Some(filter) = filter {
+            rows = rows.filter(filter.condition(&scope)?);
+        }
+        let args = PageArgs {
+            first,
+            after,
+            last,
+            before,
+        };
+        let page = page(cx, "contacts", rows, ContactOrder::sort(order_by.as_ref()), args).await?;
+        Ok(page.listing(Contact::from))
+    }
+}
+
+async fn own(ctx: &Context<'_>) -> async_graphql::Result<Option<Contact>> {
+    let Actor::Contact { id, .. } = ctx.actor() else {
+        return Ok(None);
+    };
+    Ok(Loaders::of(ctx)?.roots.ask(*id).await?.map(Contact::from))
+}
+
+async fn named(
+    ctx: &Context<'_>,
+    id: Option<ID>,
+    by: Option<ContactKey>,
+) -> async_graphql::Result<Option<Contact>> {
+    let row = match (id, by) {
+        (Some(id), None) => match ContactId::parse(&id) {
+            Some(id) => Loaders::of(ctx)?.roots.ask(id).await?,
+            None => None,
+        },
+        (None, Some(key)) => {
+            let (kind, value) = key.parts();
+            match contact::normalize(kind, value) {
+                Ok((value, _)) => contact::find_by(&ctx.cx()?.db(), kind, &value).await?,
+                // It is no such identifier, so nobody has it.
+                Err(_) => None,
+            }
+        }
+        _ => return Err(Error::invalid("id", "give exactly one of id and by").into()),
+    };
+    Ok(row.map(Contact::from))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_name_is_made_of_what_there_is() {
+        for (traits, name) in [
+            (json!({"name": " Ann Lee "}), Some("Ann Lee")),
+            (json!({"name": "", "first_name": "Ann", "lastName": "Lee"}), Some("Ann Lee")),
+            (json!({"firstName": "Ann"}), Some("Ann")),
+            (json!({"name": 7}), None),
+            (json!({}), None),
+        ] {
+            assert_eq!(name_in(traits.as_object().unwrap()).as_deref(), name, "{traits}");
+        }
+    }
+}

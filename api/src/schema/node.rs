@@ -1,0 +1,113 @@
+//! Any object by its id. It is found, hidden and refused as by its own field.
+
+use async_graphql::{Context, ID, Interface, Object};
+use entity::{ContactId, EventId, Id};
+
+use super::{contact::Contact, event::Event};
+use crate::{
+    base::{
+        Actor, Error, Result,
+        gql::{self, CxExt, Need},
+    },
+    contact::Loaders,
+    nudge::{self, Nudge},
+};
+
+/// What one `nodes` asks for at most: a page.
+const IDS_MAX: usize = 100;
+
+/// An object with an id of its own.
+#[derive(Interface)]
+#[graphql(field(name = "id", ty = "ID", desc = "The object's id, unique over all types."))]
+pub enum Node {
+    Contact(Contact),
+    Event(Event),
+    Nudge(Nudge),
+}
+
+#[derive(Default)]
+pub(super) struct NodeQuery;
+
+#[Object]
+impl NodeQuery {
+    /// One object by its id; null where there is none.
+    #[graphql(visible = "gql::reader")]
+    async fn node(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The object's id.")] id: ID,
+    ) -> Option<async_graphql::Result<Node>> {
+        gql::nullable(ctx, gql::READER, find(ctx, &id)).await
+    }
+    /// Several objects by their ids, in the ids' order; null where there is none.
+    #[graphql(guard = "gql::READER", visible = "gql::reader")]
+    async fn nodes(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The objects' ids; at most 100.")] ids: Vec<ID>,
+    ) -> async_graphql::Result<Vec<Option<async_graphql::Result<Node>>>> {
+        if ids.len() > IDS_MAX {
+            let message = format!("at most {IDS_MAX} ids, not {}", ids.len());
+            return Err(Error::invalid("ids", message).into());
+        }
+        // All at once, so that they share their loads.
+        let found = ids.iter().map(|id| find(ctx, id));
+        let found = futures_util::future::join_all(found).await;
+        Ok(found.into_iter().map(Result::transpose).collect())
+    }
+}
+
+async fn find(ctx: &Context<'_>, id: &ID) -> async_graphql::Result<Option<Node>> {
+    let loaders = Loaders::of(ctx)?;
+    if let Some(id) = ContactId::parse(id) {
+        meets(ctx, gql::CONTACT_OR_OWN)?;
+        let Some(row) = loaders.roots.ask(id).await? else {
+            return Ok(None);
+        };
+        let reachable = is_reachable(ctx, Some(row.id)).await?;
+        return Ok(reachable.then(|| Node::Contact(row.into())));
+    }
+    if let Some(id) = EventId::parse(id) {
+        meets(ctx, gql::EVENTS_OR_OWN)?;
+        let Some(row) = loaders.events_by_id.ask(id).await? else {
+            return Ok(None);
+        };
+        let reachable = is_reachable(ctx, row.contact_id).await?;
+        return Ok(reachable.then(|| Node::Event(row.into())));
+    }
+    if let Some(id) = Id::parse(id) {
+        meets(ctx, gql::NUDGES_READ)?;
+        return Ok(nudge::find(ctx, id).await?.map(Node::Nudge));
+    }
+    Ok(None)
+}
+
+fn meets(ctx: &Context<'_>, need: Need) -> Result<()> {
+    if need.met_by(ctx.actor()) {
+        Ok(())
+    } else {
+        Err(Error::Forbidden)
+    }
+}
+
+/// Whether the caller gets to what is about `contact`: a contact's token gets to its own alone, and cannot tell
+/// another's from nobody's.
+pub(super) async fn is_reachable(
+    ctx: &Context<'_>,
+    contact: Option<ContactId>,
+) -> async_graphql::Result<bool> {
+    let Actor::Contact { id: own, .. } = ctx.actor() else {
+        return Ok(true);
+    };
+    let Some(contact) = contact else {
+        return Ok(false);
+    };
+    // Either may have been absorbed since it was written down.
+    let roots = &Loaders::of(ctx)?.roots;
+    let (own, contact) =
+        futures_util::future::try_join(roots.ask(*own), roots.ask(contact)).await?;
+    Ok(match (own, contact) {
+        (Some(own), Some(contact)) => own.id == contact.id,
+        _ => false,
+    })
+}
