@@ -2,5 +2,6 @@
 
 mod flag_vectors;
 mod graph;
+mod posthog;
 mod tenant;
 mod wire;
