@@ -44,7 +44,11 @@ impl Outgoing {
             };
             ("$create_alias", survivor, properties)
         } else {
-            (event.name.as_str(), distinct_id, properties(event, distinct_id, other))
+            (
+                event.name.as_str(),
+                distinct_id,
+                properties(event, distinct_id, other),
+            )
         };
         let json = serde_json::to_string(&json!({
             "uuid": uuid(event),
@@ -63,7 +67,10 @@ impl Outgoing {
 
 /// The client's own id of the event, where it is a UUID: then a client that feeds PostHog as well is not counted twice.
 fn uuid(event: &event::Model) -> Uuid {
-    let given = event.message_id.as_deref().and_then(|id| Uuid::try_parse(id).ok());
+    let given = event
+        .message_id
+        .as_deref()
+        .and_then(|id| Uuid::try_parse(id).ok());
     given.filter(|id| !id.is_nil()).unwrap_or(event.id.uuid())
 }
 
@@ -96,9 +103,13 @@ fn properties(event: &event::Model, distinct_id: &str, other: Option<&str>) -> M
 
 /// Names the sender. An event without an address would be placed where this process runs.
 fn described(mut properties: Map<String, Value>) -> Map<String, Value> {
-    properties.entry("$lib").or_insert_with(|| "growthos".into());
+    properties
+        .entry("$lib")
+        .or_insert_with(|| "growthos".into());
     if !properties.contains_key("$ip") {
-        properties.entry("$geoip_disable").or_insert(Value::Bool(true));
+        properties
+            .entry("$geoip_disable")
+            .or_insert(Value::Bool(true));
     }
     properties
 }
@@ -151,7 +162,11 @@ mod tests {
             "$groups": {"company": "acme"}, "$process_person_profile": false,
             "distinct_id": "anon", "token": "gos_pk_x", "$lib": "web", "$geoip_disable": false,
         });
-        let mut signup = event("signup", properties, json!({"ids": ["anon"], "ip": "203.0.113.9"}));
+        let mut signup = event(
+            "signup",
+            properties,
+            json!({"ids": ["anon"], "ip": "203.0.113.9"}),
+        );
         signup.message_id = Some("01A203B8-015F-7B39-B2B3-7FBA5AC47A00".to_owned());
         assert_eq!(
             sent(&signup, Some("ann")).unwrap(),
@@ -174,7 +189,10 @@ mod tests {
         let offered = event("nudge.offered", json!({}), json!({}));
         let sent = sent(&offered, Some("ann")).unwrap();
         assert_eq!(sent["uuid"], "00000000-0000-0000-0000-000000000007");
-        assert_eq!(sent["properties"], json!({"$lib": "growthos", "$geoip_disable": true}));
+        assert_eq!(
+            sent["properties"],
+            json!({"$lib": "growthos", "$geoip_disable": true})
+        );
     }
 
     #[test]

@@ -5,12 +5,14 @@ use chrono::{DateTime, Utc};
 use entity::{Id, dead_letter};
 use sea_orm::{ColumnTrait, QueryFilter};
 
+use super::event::Event;
 use crate::{
     base::{
         Error, ErrorCode, Listing, PageArgs, Result, SortBy,
         gql::{self, CxExt, UserErrors, outcome},
         page,
     },
+    contact::Loaders,
     worker,
 };
 
@@ -33,6 +35,12 @@ impl DeadLetter {
     /// The event's id.
     async fn event_id(&self) -> ID {
         self.0.event_id.to_string().into()
+    }
+    /// The event.
+    #[graphql(guard = "gql::EVENTS_READ", visible = "gql::events_read")]
+    async fn event(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Event>> {
+        let row = Loaders::of(ctx)?.events_by_id.ask(self.0.event_id).await?;
+        Ok(row.map(Event::from))
     }
     /// What failed the last time.
     async fn error(&self) -> &str {
@@ -71,7 +79,8 @@ impl DeadLetterQuery {
     async fn dead_letters(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "How many to give from the start; 25 unless given, 100 at most.")] first: Option<i32>,
+        #[graphql(desc = "How many to give from the start; 25 unless given, 100 at most.")]
+        first: Option<i32>,
         #[graphql(desc = "Those after this cursor.")] after: Option<String>,
         #[graphql(desc = "How many to give from the end; 100 at most.")] last: Option<i32>,
         #[graphql(desc = "Those before this cursor.")] before: Option<String>,
@@ -148,12 +157,19 @@ impl DeadLetterMutation {
 
 fn read(ids: &[ID]) -> Result<Vec<Id<dead_letter::Entity>>> {
     if ids.is_empty() || ids.len() > REPLAY_MAX {
-        return Err(Error::invalid("ids", format!("give 1 to {REPLAY_MAX} ids, not {}", ids.len())));
+        return Err(Error::invalid(
+            "ids",
+            format!("give 1 to {REPLAY_MAX} ids, not {}", ids.len()),
+        ));
     }
     ids.iter()
         .map(|id| {
             Id::parse(id).ok_or_else(|| {
-                Error::user(ErrorCode::NotFound, "ids", format!("there is no dead letter {}", id.as_str()))
+                Error::user(
+                    ErrorCode::NotFound,
+                    "ids",
+                    format!("there is no dead letter {}", id.as_str()),
+                )
             })
         })
         .collect()

@@ -40,7 +40,10 @@ pub(super) async fn listen(env: &Env, stopping: &CancellationToken) {
         match heard {
             Ok(()) => return,
             Err(error) => {
-                tracing::warn!(error = format!("{error:#}"), "the other processes are not heard; polling goes on");
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    "the other processes are not heard; polling goes on"
+                );
             }
         }
         tokio::select! {

@@ -50,7 +50,12 @@ pub(super) enum Ear {
 impl Consumer {
     /// Reads and hears one batch; before it, where `retries` says so, what is due of what failed. Gives the number
     /// of events that were dealt with: 0 when there is nothing to do.
-    pub(super) async fn turn(&self, env: &Arc<Env>, leases: &Leases, retries: bool) -> Result<usize> {
+    pub(super) async fn turn(
+        &self,
+        env: &Arc<Env>,
+        leases: &Leases,
+        retries: bool,
+    ) -> Result<usize> {
         let cursors = leases.cursors(self.name).await?;
         let Some(least) = cursors.values().min().copied() else {
             return Ok(0);
@@ -69,7 +74,8 @@ impl Consumer {
             self.hear(env, read.events).await?;
             metrics::histogram!("growthos_consumer_batch_seconds", "consumer" => self.name)
                 .record(begun.elapsed().as_secs_f64());
-            metrics::counter!("growthos_consumer_handled_total", "consumer" => self.name).increment(count as u64);
+            metrics::counter!("growthos_consumer_handled_total", "consumer" => self.name)
+                .increment(count as u64);
         }
         let behind: Vec<i32> = cursors
             .iter()
@@ -83,7 +89,11 @@ impl Consumer {
         let system = env.db.system();
         let whole = cursors.len() >= usize::try_from(PARTITIONS).unwrap_or_default();
         // Looked up first: what is not in a batch that was read after it lies behind it.
-        let end = if whole { None } else { Some(system.log_end().await?) };
+        let end = if whole {
+            None
+        } else {
+            Some(system.log_end().await?)
+        };
         let mut rows = system.log_after(least).limit(BATCH);
         if !whole {
             rows = rows.filter(event::Column::Partition.is_in(cursors.keys().copied()));
@@ -94,7 +104,11 @@ impl Consumer {
         let over = end.filter(|end| !full && end.seq - least.seq > STEP_OVER);
         let events = rows
             .into_iter()
-            .filter(|event| cursors.get(&event.partition).is_some_and(|place| *place < LogPlace::of(event)))
+            .filter(|event| {
+                cursors
+                    .get(&event.partition)
+                    .is_some_and(|place| *place < LogPlace::of(event))
+            })
             .collect();
         Ok(Batch {
             events,
@@ -105,7 +119,8 @@ impl Consumer {
     async fn hear(&self, env: &Arc<Env>, events: Vec<event::Model>) -> Result<()> {
         match &self.ear {
             Ear::Dispatcher(due) => {
-                let tenants: HashSet<TenantId> = events.iter().map(|event| event.tenant_id).collect();
+                let tenants: HashSet<TenantId> =
+                    events.iter().map(|event| event.tenant_id).collect();
                 if forward::mark_due(env, tenants).await? {
                     due.notify_one();
                 }
@@ -187,9 +202,12 @@ pub(super) async fn ask(hear: Hear, cx: &Cx, events: &[event::Model]) -> Vec<Res
     events
         .iter()
         .map(|_| {
-            answers
-                .next()
-                .unwrap_or_else(|| Err(anyhow::anyhow!("the room panicked, or took longer than {HEAR_TIMEOUT:?}").into()))
+            answers.next().unwrap_or_else(|| {
+                Err(
+                    anyhow::anyhow!("the room panicked, or took longer than {HEAR_TIMEOUT:?}")
+                        .into(),
+                )
+            })
         })
         .collect()
 }

@@ -23,7 +23,9 @@ use tokio_util::sync::CancellationToken;
 use super::{cause, retry};
 use crate::{
     base::{Actor, Cx, Env, LogPlace, Outbound, Result, Tx},
-    posthog::forward::{self as posthog, Answer, BATCH_BYTES_MAX, EVENT_BYTES_MAX, Outgoing, Recipient},
+    posthog::forward::{
+        self as posthog, Answer, BATCH_BYTES_MAX, EVENT_BYTES_MAX, Outgoing, Recipient,
+    },
 };
 
 /// The forwarder's name in retries and dead letters.
@@ -74,7 +76,10 @@ pub(super) async fn mark_due(env: &Env, tenants: HashSet<TenantId>) -> Result<bo
 /// The same for the tenant of a unit of work.
 pub(super) async fn mark_own(tx: &Tx) -> Result<()> {
     let now = tx.now();
-    tx.update_many::<posthog_connection::Entity>(|update| update.set(at(now)).filter(idle_or_served())).await?;
+    tx.update_many::<posthog_connection::Entity>(|update| {
+        update.set(at(now)).filter(idle_or_served())
+    })
+    .await?;
     Ok(())
 }
 
@@ -94,7 +99,9 @@ fn idle_or_served() -> Condition {
 
 fn due(now: DateTime<Utc>) -> Condition {
     use posthog_connection::Column::{ForwardAt, ForwardLeasedUntil};
-    let free = Condition::any().add(ForwardLeasedUntil.is_null()).add(ForwardLeasedUntil.lte(now));
+    let free = Condition::any()
+        .add(ForwardLeasedUntil.is_null())
+        .add(ForwardLeasedUntil.lte(now));
     Condition::all().add(ForwardAt.lte(now)).add(free)
 }
 
@@ -120,8 +127,15 @@ impl Forwarder {
                 }
             } else {
                 match self.lease(CONNECTIONS_AT_ONCE - serving.len()).await {
-                    Ok(leased) => serving.extend(leased.into_iter().map(|leased| self.serve(leased, stopping))),
-                    Err(error) => tracing::error!(error = cause(&error), "the forwarder could not look for work"),
+                    Ok(leased) => serving.extend(
+                        leased
+                            .into_iter()
+                            .map(|leased| self.serve(leased, stopping)),
+                    ),
+                    Err(error) => tracing::error!(
+                        error = cause(&error),
+                        "the forwarder could not look for work"
+                    ),
                 }
             }
             tokio::select! {
@@ -142,7 +156,10 @@ impl Forwarder {
             if leased.is_empty() {
                 return Ok(sent);
             }
-            let mut serving: FuturesUnordered<_> = leased.into_iter().map(|leased| self.serve(leased, &never)).collect();
+            let mut serving: FuturesUnordered<_> = leased
+                .into_iter()
+                .map(|leased| self.serve(leased, &never))
+                .collect();
             while let Some(of_one) = serving.next().await {
                 sent += of_one;
             }
@@ -155,7 +172,9 @@ impl Forwarder {
         let served = posthog_connection::Column::ForwardLeasedUntil.gt(now);
         let system = self.env.db.system();
         let rows = system.find::<posthog_connection::Entity>();
-        rows.filter(Condition::any().add(due(now)).add(served)).count().await
+        rows.filter(Condition::any().add(due(now)).add(served))
+            .count()
+            .await
     }
 
     /// Frees what a process served that died. Only where there can be no other.
@@ -305,7 +324,12 @@ impl Turn<'_> {
     }
 
     /// Sends a page in order, in as few requests as PostHog's limits allow. Gives how the turn ends, where it does.
-    async fn send_page(&mut self, recipient: &Recipient, events: &[event::Model], last: LogPlace) -> Result<Option<End>> {
+    async fn send_page(
+        &mut self,
+        recipient: &Recipient,
+        events: &[event::Model],
+        last: LogPlace,
+    ) -> Result<Option<End>> {
         let (outgoing, mut refused) = self.prepare(events).await?;
         let mut queue = cut(&outgoing);
         let mut accepted = queue.is_empty();
@@ -329,7 +353,10 @@ impl Turn<'_> {
                     queue.push_front(range.start..middle);
                 }
                 Answer::Refused(reason) => refused.push((batch[0].event, reason)),
-                Answer::TooLarge => refused.push((batch[0].event, "PostHog refuses the event as too large".to_owned())),
+                Answer::TooLarge => refused.push((
+                    batch[0].event,
+                    "PostHog refuses the event as too large".to_owned(),
+                )),
                 Answer::Later { reason, after } => return Ok(Some(End::Later { reason, after })),
                 Answer::Misdirected(reason) => {
                     return Ok(Some(End::Later {
@@ -353,8 +380,12 @@ impl Turn<'_> {
     }
 
     /// What goes out, in order, and what cannot.
-    async fn prepare(&self, events: &[event::Model]) -> Result<(Vec<Outgoing>, Vec<(EventId, String)>)> {
-        let contacts: HashSet<ContactId> = events.iter().filter_map(|event| event.contact_id).collect();
+    async fn prepare(
+        &self,
+        events: &[event::Model],
+    ) -> Result<(Vec<Outgoing>, Vec<(EventId, String)>)> {
+        let contacts: HashSet<ContactId> =
+            events.iter().filter_map(|event| event.contact_id).collect();
         let ids: Vec<(ContactId, String)> = if contacts.is_empty() {
             vec![]
         } else {
@@ -371,11 +402,23 @@ impl Turn<'_> {
         let ids: HashMap<ContactId, String> = ids.into_iter().collect();
         let (mut outgoing, mut refused) = (vec![], vec![]);
         for event in events {
-            let known = event.contact_id.and_then(|id| ids.get(&id)).map(String::as_str);
+            let known = event
+                .contact_id
+                .and_then(|id| ids.get(&id))
+                .map(String::as_str);
             match Outgoing::new(event, known)? {
-                None => metrics::counter!("growthos_forward_skipped_total", "reason" => "names_nobody").increment(1),
+                None => {
+                    metrics::counter!("growthos_forward_skipped_total", "reason" => "names_nobody")
+                        .increment(1)
+                }
                 Some(one) if one.json.len() > EVENT_BYTES_MAX => {
-                    refused.push((event.id, format!("the event has {} bytes, more than {EVENT_BYTES_MAX}", one.json.len())));
+                    refused.push((
+                        event.id,
+                        format!(
+                            "the event has {} bytes, more than {EVENT_BYTES_MAX}",
+                            one.json.len()
+                        ),
+                    ));
                 }
                 Some(one) => outgoing.push(one),
             }
@@ -408,8 +451,13 @@ impl Turn<'_> {
                 match posthog::send(self.outbound, recipient, &outgoing).await {
                     Answer::Accepted => self.sent += 1,
                     Answer::Refused(reason) => refused.push((row.event_id, reason)),
-                    Answer::TooLarge => refused.push((row.event_id, "PostHog refuses the event as too large".to_owned())),
-                    Answer::Later { reason, after } => return Ok(Some(End::Later { reason, after })),
+                    Answer::TooLarge => refused.push((
+                        row.event_id,
+                        "PostHog refuses the event as too large".to_owned(),
+                    )),
+                    Answer::Later { reason, after } => {
+                        return Ok(Some(End::Later { reason, after }));
+                    }
                     Answer::Misdirected(reason) => {
                         return Ok(Some(End::Later {
                             reason,
@@ -434,7 +482,8 @@ impl Turn<'_> {
         if refused.is_empty() {
             return Ok(());
         }
-        metrics::counter!("growthos_consumer_buried_total", "consumer" => CONSUMER).increment(refused.len() as u64);
+        metrics::counter!("growthos_consumer_buried_total", "consumer" => CONSUMER)
+            .increment(refused.len() as u64);
         for (event, reason) in &refused {
             tracing::error!(tenant = %self.row.tenant_id, %event, reason, "an event was buried: PostHog does not take it");
         }
@@ -528,7 +577,9 @@ impl Turn<'_> {
                     .filter(ForwardLeasedUntil.eq(self.lease));
                 if drained {
                     // A mark that was set since the log was read stays.
-                    let unmarked = Func::cust(Alias::new("NULLIF")).arg(Expr::col(ForwardAt)).arg(Expr::value(self.lease));
+                    let unmarked = Func::cust(Alias::new("NULLIF"))
+                        .arg(Expr::col(ForwardAt))
+                        .arg(Expr::value(self.lease));
                     update.col_expr(ForwardAt, unmarked.into())
                 } else {
                     update

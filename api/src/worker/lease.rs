@@ -142,25 +142,38 @@ impl Leases {
             .filter(|row| row.name.starts_with(PROCESS) && row.leased_until > Some(now))
             .count();
         for name in &self.consumers {
-            let of_name: Vec<&consumer::Model> = rows.iter().filter(|row| row.name == *name).collect();
+            let of_name: Vec<&consumer::Model> =
+                rows.iter().filter(|row| row.name == *name).collect();
             let held = state.held.entry(name).or_default();
             let before = std::mem::take(held);
-            held.extend(of_name.iter().filter(|row| row.leased_by == Some(self.process)).map(|row| {
-                // The row may have been read before a checkpoint that this process has noted already.
-                let known = before.get(&row.partition).copied().unwrap_or_default();
-                (row.partition, known.max(place(row)))
-            }));
-            let free = of_name.iter().filter(|row| row.leased_until.is_none_or(|until| until <= now));
-            state.free.insert(name, free.map(|row| row.partition).collect());
+            held.extend(
+                of_name
+                    .iter()
+                    .filter(|row| row.leased_by == Some(self.process))
+                    .map(|row| {
+                        // The row may have been read before a checkpoint that this process has noted already.
+                        let known = before.get(&row.partition).copied().unwrap_or_default();
+                        (row.partition, known.max(place(row)))
+                    }),
+            );
+            let free = of_name
+                .iter()
+                .filter(|row| row.leased_until.is_none_or(|until| until <= now));
+            state
+                .free
+                .insert(name, free.map(|row| row.partition).collect());
             if let Some(least) = of_name.iter().map(|row| row.seq).min() {
                 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-                metrics::gauge!("growthos_consumer_lag_events", "consumer" => *name).set((end.seq - least).max(0) as f64);
+                metrics::gauge!("growthos_consumer_lag_events", "consumer" => *name)
+                    .set((end.seq - least).max(0) as f64);
             }
         }
         drop(state);
         for row in rows {
             if row.name.starts_with(PROCESS) && row.leased_until < Some(now - FORGET) {
-                system.delete::<consumer::Entity>((row.name, row.partition)).await?;
+                system
+                    .delete::<consumer::Entity>((row.name, row.partition))
+                    .await?;
             }
         }
         Ok(())
@@ -175,7 +188,9 @@ impl Leases {
             return Ok(Cursors::new());
         }
         let (until, living) = (state.until, state.living.max(1));
-        let share = usize::try_from(PARTITIONS).unwrap_or_default().div_ceil(living);
+        let share = usize::try_from(PARTITIONS)
+            .unwrap_or_default()
+            .div_ceil(living);
         let free = state.free.remove(name).unwrap_or_default();
         let held = state.held.entry(name).or_default();
         if held.len() > share {
@@ -210,10 +225,17 @@ impl Leases {
                     })
                     .filter(Name.eq(name))
                     .filter(Partition.is_in(partitions.iter().copied()))
-                    .filter(Condition::any().add(LeasedUntil.is_null()).add(LeasedUntil.lte(now)))
+                    .filter(
+                        Condition::any()
+                            .add(LeasedUntil.is_null())
+                            .add(LeasedUntil.lte(now)),
+                    )
             })
             .await?;
-        Ok(taken.iter().map(|row| (row.partition, place(row))).collect())
+        Ok(taken
+            .iter()
+            .map(|row| (row.partition, place(row)))
+            .collect())
     }
 
     async fn release(&self, name: &str, partitions: &[i32]) -> Result<()> {
@@ -233,7 +255,12 @@ impl Leases {
 
     /// Notes that these partitions were read up to `to`. A partition that another process has taken meanwhile is
     /// not moved, and no longer held.
-    pub(super) async fn checkpoint(&self, name: &'static str, partitions: &[i32], to: LogPlace) -> Result<()> {
+    pub(super) async fn checkpoint(
+        &self,
+        name: &'static str,
+        partitions: &[i32],
+        to: LogPlace,
+    ) -> Result<()> {
         use consumer::Column::{LeasedBy, Name, Partition};
         let moved = self
             .env
@@ -258,7 +285,11 @@ impl Leases {
             if moved.contains(partition) {
                 held.insert(*partition, to);
             } else {
-                tracing::warn!(consumer = name, partition, "another process took a partition that this one was reading");
+                tracing::warn!(
+                    consumer = name,
+                    partition,
+                    "another process took a partition that this one was reading"
+                );
                 held.remove(partition);
             }
         }
@@ -270,10 +301,14 @@ impl Leases {
         let system = self.env.db.system();
         let mut state = self.state.lock().await;
         *state = State::default();
-        system.delete::<consumer::Entity>((self.presence(), 0)).await?;
+        system
+            .delete::<consumer::Entity>((self.presence(), 0))
+            .await?;
         system
             .update_many::<consumer::Entity>(|update| {
-                update.set(nobodys()).filter(consumer::Column::LeasedBy.eq(self.process))
+                update
+                    .set(nobodys())
+                    .filter(consumer::Column::LeasedBy.eq(self.process))
             })
             .await?;
         Ok(())
@@ -285,7 +320,9 @@ impl Leases {
             .db
             .system()
             .update_many::<consumer::Entity>(|update| {
-                update.set(nobodys()).filter(consumer::Column::LeasedBy.is_not_null())
+                update
+                    .set(nobodys())
+                    .filter(consumer::Column::LeasedBy.is_not_null())
             })
             .await?;
         Ok(())
@@ -309,7 +346,11 @@ impl Leases {
                 Condition::all().add(Partition.eq(row.partition)).add(later)
             });
             let behind = behind.fold(Condition::any(), Condition::add);
-            unread += system.find::<event::Entity>().filter(behind).count().await?;
+            unread += system
+                .find::<event::Entity>()
+                .filter(behind)
+                .count()
+                .await?;
         }
         Ok(unread)
     }

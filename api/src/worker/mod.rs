@@ -135,7 +135,9 @@ impl Worker {
         let mut done = 0;
         for consumer in &self.inner.consumers {
             loop {
-                let dealt = consumer.turn(&self.inner.env, &self.inner.leases, true).await?;
+                let dealt = consumer
+                    .turn(&self.inner.env, &self.inner.leases, true)
+                    .await?;
                 if dealt == 0 {
                     break;
                 }
@@ -163,7 +165,10 @@ impl Worker {
                 break;
             }
             if begun.elapsed() > DRAIN_TIMEOUT {
-                return Err(anyhow::anyhow!("{unread} events or connections are still unread after {DRAIN_TIMEOUT:?}").into());
+                return Err(anyhow::anyhow!(
+                    "{unread} events or connections are still unread after {DRAIN_TIMEOUT:?}"
+                )
+                .into());
             }
             sleep(EAGER_POLL).await;
         }
@@ -199,7 +204,11 @@ impl Inner {
                     continue;
                 }
                 Err(error) => {
-                    tracing::error!(consumer = consumer.name, error = cause(&error), "a consumer could not read on; it tries again");
+                    tracing::error!(
+                        consumer = consumer.name,
+                        error = cause(&error),
+                        "a consumer could not read on; it tries again"
+                    );
                     pause = IDLE_POLL;
                 }
             }
@@ -218,7 +227,10 @@ impl Inner {
                 () = sleep(RENEW) => {}
             }
             if let Err(error) = self.leases.renew().await {
-                tracing::error!(error = cause(&error), "the worker's leases were not renewed");
+                tracing::error!(
+                    error = cause(&error),
+                    "the worker's leases were not renewed"
+                );
             }
         }
     }

@@ -13,14 +13,29 @@ use crate::base::{Error, ErrorCode, Result, Tx};
 /// they are now. A user error names the first letter that is not there; then nothing is put back.
 pub async fn replay(tx: &Tx, ids: &[Id<dead_letter::Entity>]) -> Result<Vec<dead_letter::Model>> {
     let letters = tx.get_many(ids).await?;
-    if let Some(missing) = ids.iter().find(|id| !letters.iter().any(|letter| letter.id == **id)) {
-        return Err(Error::user(ErrorCode::NotFound, "ids", format!("there is no dead letter {missing}")));
+    if let Some(missing) = ids
+        .iter()
+        .find(|id| !letters.iter().any(|letter| letter.id == **id))
+    {
+        return Err(Error::user(
+            ErrorCode::NotFound,
+            "ids",
+            format!("there is no dead letter {missing}"),
+        ));
     }
     let events: Vec<EventId> = letters.iter().map(|letter| letter.event_id).collect();
     let events = tx.get_many::<event::Entity>(&events).await?;
-    let contacts: HashMap<EventId, Uuid> = events.iter().map(|event| (event.id, retry::lane(event))).collect();
-    let alone: HashMap<EventId, Uuid> = events.iter().map(|event| (event.id, event.id.uuid())).collect();
-    let (forwarded, heard): (Vec<_>, Vec<_>) = letters.into_iter().partition(|letter| letter.consumer == forward::CONSUMER);
+    let contacts: HashMap<EventId, Uuid> = events
+        .iter()
+        .map(|event| (event.id, retry::lane(event)))
+        .collect();
+    let alone: HashMap<EventId, Uuid> = events
+        .iter()
+        .map(|event| (event.id, event.id.uuid()))
+        .collect();
+    let (forwarded, heard): (Vec<_>, Vec<_>) = letters
+        .into_iter()
+        .partition(|letter| letter.consumer == forward::CONSUMER);
     retry::put_back(tx, &heard, &contacts).await?;
     if !forwarded.is_empty() {
         // The letter goes out between two batches, whatever was sent of its contact since.

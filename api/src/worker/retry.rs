@@ -54,7 +54,12 @@ pub(super) struct Parked {
 }
 
 impl Parked {
-    pub(super) fn failed(env: &Env, consumer: &'static str, event: &event::Model, error: &Error) -> Self {
+    pub(super) fn failed(
+        env: &Env,
+        consumer: &'static str,
+        event: &event::Model,
+        error: &Error,
+    ) -> Self {
         tell(consumer, event.id, 1, error);
         Self {
             event: event.id,
@@ -140,7 +145,12 @@ fn once() -> OnConflict {
 }
 
 /// Runs the lanes that are due among the partitions held. Gives the number of events that were tried.
-pub(super) async fn run_due(env: &Arc<Env>, consumer: &'static str, hear: Hear, held: &Cursors) -> Result<usize> {
+pub(super) async fn run_due(
+    env: &Arc<Env>,
+    consumer: &'static str,
+    hear: Hear,
+    held: &Cursors,
+) -> Result<usize> {
     use event_retry::Column::{Consumer, EventId, Lane, RunAt, TenantId as Tenant};
     let system = env.db.system();
     let mut due = system
@@ -201,7 +211,8 @@ async fn run_lane(cx: &Cx, consumer: &'static str, hear: Hear, lane: Uuid) -> Re
         .filter(Event.is_in(events.iter().map(|event| event.id)))
         .all()
         .await?;
-    let rows: BTreeMap<EventId, event_retry::Model> = rows.into_iter().map(|row| (row.event_id, row)).collect();
+    let rows: BTreeMap<EventId, event_retry::Model> =
+        rows.into_iter().map(|row| (row.event_id, row)).collect();
 
     let mut done: Vec<(event_retry::Model, Outcome)> = vec![];
     let mut failed = None;
@@ -268,8 +279,16 @@ async fn postpone(tx: &Tx, consumer: &str, lane: Uuid, run_at: DateTime<Utc>) ->
 }
 
 /// Puts an event where people find it; again, where it was replayed and failed again.
-pub(super) async fn bury(tx: &Tx, consumer: &str, event: EventId, error: &str, attempts: i32) -> Result<()> {
-    use dead_letter::Column::{Attempts, Consumer, CreatedAt, Error, EventId, ReplayedAt, TenantId};
+pub(super) async fn bury(
+    tx: &Tx,
+    consumer: &str,
+    event: EventId,
+    error: &str,
+    attempts: i32,
+) -> Result<()> {
+    use dead_letter::Column::{
+        Attempts, Consumer, CreatedAt, Error, EventId, ReplayedAt, TenantId,
+    };
     let letter = dead_letter::ActiveModel {
         id: Set(tx.new_id()),
         tenant_id: Set(tx.tenant()),
@@ -289,7 +308,11 @@ pub(super) async fn bury(tx: &Tx, consumer: &str, event: EventId, error: &str, a
 
 /// Puts buried events back to be tried at once, from their first attempt. An event of a lane in which others wait goes
 /// to its place by the log's order.
-pub(super) async fn put_back(tx: &Tx, letters: &[dead_letter::Model], lanes: &HashMap<EventId, Uuid>) -> Result<()> {
+pub(super) async fn put_back(
+    tx: &Tx,
+    letters: &[dead_letter::Model],
+    lanes: &HashMap<EventId, Uuid>,
+) -> Result<()> {
     let now = tx.now();
     for letter in letters {
         let Some(lane) = lanes.get(&letter.event_id).copied() else {
@@ -318,9 +341,20 @@ mod tests {
     #[test]
     fn delays_double_from_a_second_to_five_minutes_and_a_part_more() {
         let rng = Rng::counted();
-        for (failures, seconds) in [(0, 1), (1, 1), (2, 2), (3, 4), (9, 256), (10, 300), (1_000, 300)] {
+        for (failures, seconds) in [
+            (0, 1),
+            (1, 1),
+            (2, 2),
+            (3, 4),
+            (9, 256),
+            (10, 300),
+            (1_000, 300),
+        ] {
             let delay = delay(failures, &rng).num_milliseconds();
-            assert!((seconds * 1_000..=seconds * 1_250).contains(&delay), "{failures}: {delay} ms");
+            assert!(
+                (seconds * 1_000..=seconds * 1_250).contains(&delay),
+                "{failures}: {delay} ms"
+            );
         }
     }
 }

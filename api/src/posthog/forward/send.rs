@@ -31,7 +31,11 @@ pub struct Recipient {
 
 impl Recipient {
     /// Opens the connection's token. Fails when the configuration's key changed, or the host may no longer be called.
-    pub fn open(secrets: &Secrets, outbound: &Outbound, row: &posthog_connection::Model) -> Result<Self> {
+    pub fn open(
+        secrets: &Secrets,
+        outbound: &Outbound,
+        row: &posthog_connection::Model,
+    ) -> Result<Self> {
         let mut url = outbound.base_url("ingestHost", &row.ingest_host)?;
         // A host may have a path of its own, which a join would replace.
         url.set_path(&format!("{}/batch/", url.path().trim_end_matches('/')));
@@ -84,7 +88,9 @@ pub async fn send(outbound: &Outbound, to: &Recipient, events: &[Outgoing]) -> A
     };
     match answered.await {
         Ok((status, headers, text)) => {
-            let after = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+            let after = headers
+                .get(header::RETRY_AFTER)
+                .and_then(|value| value.to_str().ok());
             meaning(status, after, &String::from_utf8_lossy(&text))
         }
         Err(error) => later(unreachable_because(&error)),
@@ -94,7 +100,10 @@ pub async fn send(outbound: &Outbound, to: &Recipient, events: &[Outgoing]) -> A
 /// `{"api_key", "batch"}`, gzipped on a thread of its own: 15 MiB take a while. No `sent_at`, since our clock is
 /// authoritative.
 async fn body(project_token: &str, events: &[Outgoing]) -> anyhow::Result<Vec<u8>> {
-    let mut text = format!(r#"{{"api_key":{},"batch":["#, serde_json::to_string(project_token)?);
+    let mut text = format!(
+        r#"{{"api_key":{},"batch":["#,
+        serde_json::to_string(project_token)?
+    );
     for (at, event) in events.iter().enumerate() {
         if at > 0 {
             text.push(',');
@@ -133,7 +142,10 @@ fn meaning(status: StatusCode, retry_after: Option<&str>, text: &str) -> Answer 
 }
 
 const fn later(reason: String) -> Answer {
-    Answer::Later { reason, after: None }
+    Answer::Later {
+        reason,
+        after: None,
+    }
 }
 
 /// Without the URL: the row says it, and the tenant reads this.
@@ -153,21 +165,37 @@ mod tests {
     use super::*;
 
     fn of(status: u16, retry_after: Option<&str>) -> Answer {
-        meaning(StatusCode::from_u16(status).unwrap(), retry_after, " why \n")
+        meaning(
+            StatusCode::from_u16(status).unwrap(),
+            retry_after,
+            " why \n",
+        )
     }
 
     #[test]
     fn answers_mean_what_posthogs_retry_contract_says() {
         assert_eq!(of(200, None), Answer::Accepted);
         assert_eq!(of(204, None), Answer::Accepted);
-        assert_eq!(of(400, None), Answer::Refused("PostHog answered 400: why".into()));
+        assert_eq!(
+            of(400, None),
+            Answer::Refused("PostHog answered 400: why".into())
+        );
         assert_eq!(of(413, None), Answer::TooLarge);
         for status in [408, 429, 500, 502, 503, 504] {
             let reason = format!("PostHog answered {status}: why");
-            assert_eq!(of(status, None), Answer::Later { reason, after: None });
+            assert_eq!(
+                of(status, None),
+                Answer::Later {
+                    reason,
+                    after: None
+                }
+            );
         }
         for status in [301, 401, 402, 403, 404, 405] {
-            assert_eq!(of(status, None), Answer::Misdirected(format!("PostHog answered {status}: why")));
+            assert_eq!(
+                of(status, None),
+                Answer::Misdirected(format!("PostHog answered {status}: why"))
+            );
         }
     }
 
