@@ -65,6 +65,17 @@ pub async fn on_each_database(case: impl AsyncFn(Kit) -> anyhow::Result<()>) -> 
     Ok(())
 }
 
+/// Runs a case on PostgreSQL alone, where this run is about PostgreSQL: for what SQLite does not have.
+///
+/// # Errors
+/// The case's own.
+pub async fn on_postgres(case: impl AsyncFn(Kit) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    if database::chosen().contains(&Kind::Postgres) {
+        case(Kit::new(Kind::Postgres).await?).await?;
+    }
+    Ok(())
+}
+
 #[expect(clippy::print_stderr, reason = "a case that panics is shown with what it printed")]
 fn announce(kind: Kind) {
     eprintln!("on {kind}:");
