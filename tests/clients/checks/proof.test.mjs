@@ -72,7 +72,7 @@ test("an anonymous visitor who becomes known is one contact, joined, nudged and 
   const before = await queries();
   const page = await asTenant(`{ contacts(first: 100) { edges { node { id analytics {
     week: activity(window: "P7D") { eventCount } activity(window: "P61D") { eventCount lastSeenAt }
-    metric(key: "revenue") { value } featureFlag(key: "pro-dashboard") { enabled source } } } } } }`);
+    metric(key: "revenue") { value } featureFlag(key: "new-onboarding") { enabled source } } } } } }`);
   assert.equal(page.contacts.edges.length, 100);
   assert.equal((await queries()) - before, 1);
   const own = page.contacts.edges.find(({ node }) => node.id === found.known.id).node.analytics;
