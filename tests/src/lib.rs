@@ -4,6 +4,7 @@
 //! PostgreSQL server's URL without a database, of a role that may create databases.
 
 mod database;
+pub mod process;
 mod server;
 
 use std::sync::Arc;
@@ -72,6 +73,19 @@ pub async fn on_each_database(case: impl AsyncFn(Kit) -> anyhow::Result<()>) -> 
 pub async fn on_postgres(case: impl AsyncFn(Kit) -> anyhow::Result<()>) -> anyhow::Result<()> {
     if database::chosen().contains(&Kind::Postgres) {
         case(Kit::new(Kind::Postgres).await?).await?;
+    }
+    Ok(())
+}
+
+/// Runs a case on a fresh, migrated database of each kind, given by its URL: for cases about whole processes.
+///
+/// # Errors
+/// The case's own error.
+pub async fn on_each_place(case: impl AsyncFn(Kind, &str) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    for kind in database::chosen() {
+        announce(kind);
+        let place = database::Place::new(kind).await?;
+        case(kind, place.url()).await?;
     }
     Ok(())
 }

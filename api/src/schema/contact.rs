@@ -115,7 +115,6 @@ impl Contact {
     }
     /// What the person did, and what was done, the newest first; those of absorbed contacts with it.
     #[graphql(guard = "gql::EVENTS_OR_OWN", visible = "gql::events_or_own")]
-    #[expect(clippy::too_many_arguments, reason = "Relay's arguments")]
     async fn events(
         &self,
         ctx: &Context<'_>,
