@@ -1,8 +1,15 @@
 //! Integration tests, one file a room; each case runs on SQLite and on PostgreSQL.
 
+mod architecture;
+mod contact;
+mod crash;
 mod flag_vectors;
 mod forward;
 mod graph;
+mod ground;
+mod posthog;
+mod rows;
+mod serve;
 mod tenant;
 mod wire;
 mod worker;

@@ -175,6 +175,20 @@ impl From<super::UserError> for UserErrors {
     }
 }
 
+/// A field that may be null: what fails in it, or is forbidden, is null with an error at its own place. A `guard`, or a
+/// `Result<Option<T>>`, would null the parent.
+pub async fn nullable<T>(
+    ctx: &Context<'_>,
+    need: Need,
+    work: impl Future<Output = async_graphql::Result<Option<T>>> + Send,
+) -> Option<async_graphql::Result<T>> {
+    if need.met_by(ctx.actor()) {
+        work.await.transpose()
+    } else {
+        Some(Err(Error::Forbidden.into()))
+    }
+}
+
 /// Splits a result into a payload's two halves; a fault stays an error.
 pub fn outcome<T>(done: Result<T>) -> Result<(Option<T>, UserErrors)> {
     match done {

@@ -1,7 +1,7 @@
 //! Any object by its id. It is found, hidden and refused as by its own field.
 
 use async_graphql::{Context, ID, Interface, Object};
-use entity::{ContactId, EventId};
+use entity::{ContactId, EventId, Id};
 
 use super::{contact::Contact, event::Event};
 use crate::{
@@ -10,6 +10,7 @@ use crate::{
         gql::{self, CxExt, Need},
     },
     contact::Loaders,
+    nudge::{self, Nudge},
 };
 
 /// What one `nodes` asks for at most: a page.
@@ -21,6 +22,7 @@ const IDS_MAX: usize = 100;
 pub enum Node {
     Contact(Contact),
     Event(Event),
+    Nudge(Nudge),
 }
 
 #[derive(Default)]
@@ -29,13 +31,13 @@ pub(super) struct NodeQuery;
 #[Object]
 impl NodeQuery {
     /// One object by its id; null where there is none.
-    #[graphql(guard = "gql::READER", visible = "gql::reader")]
+    #[graphql(visible = "gql::reader")]
     async fn node(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The object's id.")] id: ID,
     ) -> Option<async_graphql::Result<Node>> {
-        find(ctx, &id).await.transpose()
+        gql::nullable(ctx, gql::READER, find(ctx, &id)).await
     }
     /// Several objects by their ids, in the ids' order; null where there is none.
     #[graphql(guard = "gql::READER", visible = "gql::reader")]
@@ -72,6 +74,10 @@ async fn find(ctx: &Context<'_>, id: &ID) -> async_graphql::Result<Option<Node>>
         };
         let reachable = is_reachable(ctx, row.contact_id).await?;
         return Ok(reachable.then(|| Node::Event(row.into())));
+    }
+    if let Some(id) = Id::parse(id) {
+        meets(ctx, gql::NUDGES_READ)?;
+        return Ok(nudge::find(ctx, id).await?.map(Node::Nudge));
     }
     Ok(None)
 }

@@ -77,7 +77,8 @@ impl AnalyticsLoader {
             .filter_map(|(_, item)| Some((item, Arc::new(spec(item, &metrics)?))))
             .collect();
         let people = contacts.iter().filter_map(|contact| {
-            let ids = ids.remove(contact)?;
+            // A contact always has an id of its own: one without is not there, or another tenant's.
+            let ids = ids.remove(contact).filter(|ids| !ids.is_empty())?;
             Some(Person { contact: *contact, ids })
         });
         let cells = self

@@ -286,6 +286,6 @@ mod tests {
         poll.settle(Ok(Some(loaded())), at(0));
         poll.settle(Err(Failure::Refused { status: 402, detail: String::new() }), at(30));
         assert!(poll.known().loaded.is_none());
-        assert!(poll.look(at(35)).0);
+        assert!(poll.look(at(60)).0);
     }
 }
