@@ -1,4 +1,9 @@
 //! Integration tests, one file a room; each case runs on SQLite and on PostgreSQL.
 
 mod contact;
+mod flag_vectors;
+mod forward;
+mod graph;
 mod tenant;
+mod wire;
+mod worker;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use api::{
-    app::{App, Parts},
+    app::{App, Parts, install_crypto},
     base::{Actor, Clock, Cx, Db, DbOptions, Ids, Rng},
     config::{Config, Hidden},
     tenant,
@@ -87,6 +87,7 @@ impl Kit {
     }
 
     async fn app_on(url: &str, config: Config) -> anyhow::Result<App> {
+        install_crypto();
         let db = Db::connect(&DbOptions {
             url: url.to_owned(),
             connections_max: 8,
@@ -105,7 +106,7 @@ impl Kit {
             clock: Clock::fixed(start()),
             ids: Ids::counted(),
             rng: Rng::counted(),
-        }))
+        })?)
     }
 
     /// The database's URL, for a second process or a raw connection.
@@ -127,7 +128,7 @@ impl Kit {
             clock: self.app.env.clock.clone(),
             ids: Ids::Random,
             rng: Rng::Random,
-        }))
+        })?)
     }
 
     pub fn now(&self) -> DateTime<Utc> {

@@ -116,6 +116,7 @@ needs! {
     TOKENS_WRITE, tokens_write = Need::Scope("tokens:write");
     CONTACT_OR_OWN, contact_or_own = Need::ScopeOrContact("contacts:read");
     EVENTS_OR_OWN, events_or_own = Need::ScopeOrContact("events:read");
+    NUDGES_OR_OWN, nudges_or_own = Need::ScopeOrContact("nudges:read");
     CONTACT, contact_only = Need::Contact;
     TELL, tell = Need::Tell;
     READER, reader = Need::Reader;
@@ -220,6 +221,7 @@ pub fn seal(response: &mut async_graphql::Response, request_id: &str) {
         let mut retry_after = None;
         let code = match source {
             None => "GRAPHQL_VALIDATION_FAILED",
+            Some(Error::User(e)) if e.code == ErrorCode::NotFound => "NOT_FOUND",
             Some(Error::User(_)) => "BAD_USER_INPUT",
             Some(Error::Unauthenticated) => "UNAUTHENTICATED",
             Some(Error::Forbidden) => "FORBIDDEN",
@@ -296,6 +298,23 @@ impl ScalarType for Duration {
         } else {
             format!("PT{seconds}S")
         })
+    }
+}
+
+/// An absolute URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Url(pub String);
+
+#[Scalar(name = "URL", specified_by_url = "https://url.spec.whatwg.org/")]
+impl ScalarType for Url {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        match value {
+            Value::String(text) if url::Url::parse(&text).is_ok() => Ok(Self(text)),
+            _ => Err(InputValueError::custom("an absolute URL is expected")),
+        }
+    }
+    fn to_value(&self) -> Value {
+        Value::String(self.0.clone())
     }
 }
 

@@ -19,5 +19,5 @@ pub use graphql::{
     ContactUpdateInput, ContactUpsertInput, EventFilter, EventsKey, Identifier, IdentifyInput,
     Loaders, Saying, TrackBatchInput, TrackInput,
 };
-pub use queries::{distinct_ids, family, find_by, listed, root, roots, traits};
+pub use queries::{distinct_ids, families, family, find_by, listed, root, roots, traits};
 pub use rules::{Claim, ID_CHARS_MAX, is_distinct_id_kind, is_illegal_id, normalize};

@@ -48,7 +48,7 @@ pub async fn family(scope: &Scope, root: ContactId) -> Result<Vec<ContactId>> {
 }
 
 /// Each root's family, the root first.
-pub(super) async fn families(
+pub async fn families(
     scope: &Scope,
     roots: &[ContactId],
 ) -> Result<HashMap<ContactId, Vec<ContactId>>> {

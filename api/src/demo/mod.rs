@@ -18,13 +18,12 @@ use tokio::net::TcpListener;
 
 use self::folder::Folder;
 use crate::{
-    app::{App, Parts},
+    app::{App, Parts, install_crypto},
     base::{Actor, Cx, Db},
     config::{Config, Hidden},
     contact::{self, INGEST_MAX},
     serve,
     tenant::Caller,
-    worker,
 };
 
 pub struct Options {
@@ -50,6 +49,7 @@ struct Ready {
 
 /// Runs until it is told to stop.
 pub async fn run(options: Options) -> anyhow::Result<()> {
+    install_crypto();
     let folder = Folder::open(options.data)?;
     let saved = folder.load()?;
     let double = start_double().await?;
@@ -121,7 +121,7 @@ impl Stage<'_> {
         if fresh {
             self.tell_story(&cx).await?;
         }
-        worker::drain(&self.app).await?;
+        self.app.worker.drain().await?;
         if fresh {
             // After the story, so that nobody is offered a nudge for what happened long ago.
             self.publish(&cx).await?;

@@ -23,6 +23,8 @@ use crate::{
         self, Attribution, ContactFilter, ContactKey, ContactOrder, ContactStatus, EventFilter,
         EventsKey, Identifier, Loaders,
     },
+    nudge::{self, NudgeDelivery, NudgeListArgs, State as NudgeState},
+    posthog::ContactAnalytics,
 };
 
 /// One person, over every touchpoint.
@@ -137,7 +139,31 @@ impl Contact {
         };
         self.event_page(ctx, args, key).await
     }
-    // The parts of the rooms above the contact, `analytics` and `nudges`, stand here.
+    /// What PostHog observes of the contact, joined. Each field is null, with an error at its path, while
+    /// PostHog does not answer.
+    #[graphql(guard = "gql::ANALYTICS_READ", visible = "gql::analytics_read")]
+    async fn analytics(&self) -> ContactAnalytics {
+        ContactAnalytics::new(self.row.id)
+    }
+    /// The nudges that were offered to the contact, newest first.
+    #[expect(clippy::too_many_arguments, reason = "one a GraphQL argument")]
+    #[graphql(guard = "gql::NUDGES_OR_OWN", visible = "gql::nudges_or_own")]
+    async fn nudges(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "At most this many, from the start: 0 to 100, 25 when neither `first` nor `last` is given.")]
+        first: Option<i32>,
+        #[graphql(desc = "Begins behind the delivery of this cursor.")] after: Option<String>,
+        #[graphql(desc = "At most this many, from the end: 0 to 100.")] last: Option<i32>,
+        #[graphql(desc = "Ends before the delivery of this cursor.")] before: Option<String>,
+        #[graphql(desc = "Only those in this state.")] state: Option<NudgeState>,
+        #[graphql(desc = "Only what is shown there, such as `app`.")] surface: Option<String>,
+        #[graphql(default, desc = "Only those that a client should show now.")] open: bool,
+    ) -> async_graphql::Result<Listing<NudgeDelivery>> {
+        let page = PageArgs { first, after, last, before };
+        let args = NudgeListArgs { page, state, surface, open };
+        Ok(nudge::of_contact(ctx, self.row.id, args).await?)
+    }
 }
 
 impl Contact {

@@ -1,6 +1,7 @@
 //! The GraphQL schema: the rooms' parts, merged, and the objects that show every room's part.
 
 mod contact;
+mod dead_letter;
 mod event;
 mod idempotent;
 mod limits;
@@ -9,12 +10,12 @@ mod node;
 mod tenant;
 
 use async_graphql::{
-    EmptySubscription, MergedObject, Request, Response, SDLExportOptions, SchemaBuilder,
+    MergedObject, MergedSubscription, Request, Response, SDLExportOptions, SchemaBuilder,
 };
 
 use futures_util::{Stream, StreamExt as _, stream};
 
-use crate::tenant as tenant_room;
+use crate::{nudge, posthog, tenant as tenant_room};
 pub use contact::Contact;
 pub use event::Event;
 pub use node::Node;
@@ -26,6 +27,9 @@ pub struct Query(
     event::EventQuery,
     node::NodeQuery,
     tenant_room::Query,
+    posthog::PosthogQuery,
+    nudge::Query,
+    dead_letter::DeadLetterQuery,
 );
 
 /// What can be changed. Every mutation takes one `input`; what the caller can mend comes back as `userErrors`.
@@ -34,13 +38,20 @@ pub struct Mutation(
     mutation::TellMutation,
     mutation::ContactMutation,
     tenant_room::Mutation,
+    posthog::PosthogMutation,
+    nudge::Mutation,
+    dead_letter::DeadLetterMutation,
 );
 
-pub type Schema = async_graphql::Schema<Query, Mutation, EmptySubscription>;
+/// What is pushed.
+#[derive(MergedSubscription, Default)]
+pub struct Subscription(nudge::Subscription);
+
+pub type Schema = async_graphql::Schema<Query, Mutation, Subscription>;
 
 /// The schema, to which the composition root adds what its fields reach for.
-pub fn build() -> SchemaBuilder<Query, Mutation, EmptySubscription> {
-    Schema::build(Query::default(), Mutation::default(), EmptySubscription)
+pub fn build() -> SchemaBuilder<Query, Mutation, Subscription> {
+    Schema::build(Query::default(), Mutation::default(), Subscription::default())
         .directive(idempotent::idempotent)
 }
 

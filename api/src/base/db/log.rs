@@ -3,7 +3,7 @@
 use entity::event;
 use sea_orm::{
     ColumnTrait, Condition, QueryFilter, QueryOrder, Select,
-    sea_query::{Expr, ExprTrait},
+    sea_query::{Expr, ExprTrait, Order, Query},
 };
 
 use super::{Db, Rows, Scope, System};
@@ -24,6 +24,26 @@ impl System {
     /// All tenants' events after `place`, in the log's order.
     pub fn log_after(&self, place: LogPlace) -> Rows<'_, event::Entity> {
         self.find::<event::Entity>().after(place)
+    }
+    /// All tenants' events of these names after `place`, and the log's last event whatever its name: who
+    /// follows a few names moves on with the log, and reads no stretch of it twice.
+    pub fn log_of_after(&self, names: &[&str], place: LogPlace) -> Rows<'_, event::Entity> {
+        use event::Column::{Name, Seq, Xid};
+        let rows = self.log_after(place);
+        let mut last = Query::select()
+            .from(event::Entity)
+            .column(Seq)
+            .order_by(Xid, Order::Desc)
+            .order_by(Seq, Order::Desc)
+            .limit(1)
+            .to_owned();
+        if rows.place.db().is_postgres() {
+            last.and_where(is_settled());
+        }
+        let wanted = Condition::any()
+            .add(Name.is_in(names.iter().copied()))
+            .add(Seq.in_subquery(last));
+        rows.filter(wanted)
     }
     /// The place that everything now visible lies at or before.
     pub async fn log_end(&self) -> Result<LogPlace> {
@@ -68,10 +88,14 @@ impl Rows<'_, event::Entity> {
 /// than the oldest one running. SQLite's one writer commits in order.
 fn visible(db: &Db, select: Select<event::Entity>) -> Select<event::Entity> {
     if db.is_postgres() {
-        select.filter(Expr::col((event::Entity, event::Column::Xid)).lt(Expr::cust(
-            "(SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint)",
-        )))
+        select.filter(is_settled())
     } else {
         select
     }
+}
+
+fn is_settled() -> Expr {
+    Expr::col((event::Entity, event::Column::Xid)).lt(Expr::cust(
+        "(SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint)",
+    ))
 }

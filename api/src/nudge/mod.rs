@@ -1,0 +1,45 @@
+//! Nudges: prompts that answer what a contact does, pushed to whoever listens and kept for who asks.
+//!
+//! A nudge has versions: a draft can be changed, a published one cannot, and what runs is pinned to one. When
+//! an event of the name that a live version waits for arrives and its properties meet the conditions, the
+//! rules decide; the verdict is recorded, and an offer becomes a delivery. What the contact does with it comes
+//! back as interactions.
+//!
+//! Hears every event. Emits `nudge.offered`, `nudge.withdrawn` and `nudge.archived` of its own, and for what
+//! contacts do `nudge.received`, `nudge.displayed`, `nudge.clicked`, `nudge.dismissed`, `nudge.completed` and
+//! `nudge.snoozed`.
+//!
+//! The log is the stream: a subscription reads `nudge.offered` and `nudge.withdrawn` of its contact from the
+//! log up to the place where this process's one tail stands, and hears the rest from the tail ([`Streams`]).
+
+mod commands;
+mod graphql;
+mod queries;
+mod reactions;
+mod rules;
+mod stream;
+
+pub use commands::{
+    Draft, Interaction, NewCondition, Recorded, Target, archive, publish, record_interactions, save,
+};
+pub use graphql::{
+    Nudge, NudgeDelivery, NudgeListArgs, NudgeMutation as Mutation, NudgeQuery as Query,
+    NudgeSubscription as Subscription, of_contact,
+};
+pub use queries::Reads;
+pub use rules::{Action, Content, Operator, State};
+pub use stream::Streams;
+
+use crate::base::Module;
+
+pub const MODULE: Module = Module {
+    name: SOURCE,
+    hear: Some(|cx, events| Box::pin(reactions::hear(cx, events))),
+};
+
+/// The source of this room's events.
+const SOURCE: &str = "nudge";
+
+const OFFERED: &str = "nudge.offered";
+const WITHDRAWN: &str = "nudge.withdrawn";
+const ARCHIVED: &str = "nudge.archived";
