@@ -4,6 +4,8 @@ mod contact;
 mod flag_vectors;
 mod forward;
 mod graph;
+mod idempotent;
+mod schema;
 mod tenant;
 mod wire;
 mod worker;
