@@ -227,8 +227,14 @@ pub fn seal(response: &mut async_graphql::Response, request_id: &str) {
             Some(Error::Forbidden) => "FORBIDDEN",
             Some(Error::NotFound) => "NOT_FOUND",
             Some(Error::BadCursor) => "BAD_CURSOR",
-            Some(Error::Conflict(_) | Error::Contended) => {
+            Some(Error::Contended) => {
                 retry_after = Some(1);
+                "CONFLICT"
+            }
+            Some(Error::Conflict {
+                retry_after: after, ..
+            }) => {
+                retry_after = after.map(|after| after.as_secs().max(1));
                 "CONFLICT"
             }
             Some(Error::Unavailable(Unavailable {
