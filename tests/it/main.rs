@@ -2,6 +2,7 @@
 
 mod architecture;
 mod contact;
+mod coverage;
 mod crash;
 mod flag_vectors;
 mod forward;
