@@ -1,0 +1,8 @@
+//! Nudges: what is saved, decided, offered, told by clients, and streamed.
+
+mod decision;
+mod interaction;
+mod kit;
+mod list;
+mod save;
+mod stream;
