@@ -3,17 +3,25 @@
 use std::sync::Arc;
 
 use async_graphql::{Request, Response};
+use entity::TenantId;
 use futures_util::{Stream, StreamExt as _};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    base::{Bus, Clock, Cx, Db, DbOptions, Env, Ids, Result, Rng, Secrets, gql},
+    base::{
+        Actor, Bus, Clock, Cx, Db, DbOptions, Env, Ids, Module, Outbound, Result, Rng, Secrets, gql,
+    },
     config::{Config, Hidden},
-    contact::Loaders,
-    nudge::{Reads, Streams},
+    contact,
+    nudge::{self, Streams},
+    posthog::{self, Posthog},
     schema::{self, Schema},
     tenant::{Caller, Principals},
+    worker::Worker,
 };
+
+/// The rooms that hear.
+const MODULES: &[&Module] = &[&nudge::MODULE];
 
 /// What a process is made of; tests give a clock, ids and randomness that stand still.
 pub struct Parts {
@@ -41,6 +49,13 @@ impl Parts {
     }
 }
 
+/// Names the one TLS implementation that everything in this process uses. To be called before any client is made;
+/// calling it again changes nothing.
+pub fn install_crypto() {
+    // An error says that one is named already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 /// One process. Clones share everything.
 #[derive(Clone)]
 pub struct App {
@@ -48,8 +63,10 @@ pub struct App {
     pub config: Arc<Config>,
     pub principals: Principals,
     pub schema: Schema,
-    /// Every open subscription of a contact's nudges.
+    pub posthog: Arc<Posthog>,
+    /// Open nudge subscriptions.
     pub streams: Arc<Streams>,
+    pub worker: Worker,
     /// Everything that runs beside a request; a stop waits for it.
     pub tasks: TaskTracker,
     /// Cancelled when the process is to stop.
@@ -57,7 +74,7 @@ pub struct App {
 }
 
 impl App {
-    pub fn new(parts: Parts) -> Self {
+    pub fn new(parts: Parts) -> Result<Self> {
         let env = Arc::new(Env {
             db: parts.db,
             clock: parts.clock,
@@ -67,27 +84,44 @@ impl App {
             bus: Bus::default(),
         });
         let tasks = TaskTracker::new();
+        let outbound = Outbound::new(parts.config.allow_private_upstreams)?;
+        let posthog = Arc::new(Posthog::new(&env, outbound.clone(), tasks.clone()));
         let streams = Arc::new(Streams::default());
         let operator_token = parts.config.operator_token.as_ref().map(Hidden::reveal);
-        Self {
+        Ok(Self {
             principals: Principals::new(Arc::clone(&env), operator_token, tasks.clone()),
-            // Process-wide state of the rooms (`.data(…)`) joins the schema here.
             schema: schema::build()
                 .data(Arc::clone(&env))
+                .data(Arc::clone(&posthog))
                 .data(Arc::clone(&streams))
                 .finish(),
+            worker: Worker::new(Arc::clone(&env), outbound, MODULES),
+            posthog,
             streams,
             config: Arc::new(parts.config),
             stopping: CancellationToken::new(),
             tasks,
             env,
-        }
+        })
     }
 
     /// Feeds the subscriptions of this process until it stops.
     pub fn feed_streams(&self) {
         let tail = Arc::clone(&self.streams).run(Arc::clone(&self.env), self.stopping.clone());
         self.tasks.spawn(tail);
+    }
+
+    /// Starts the worker, unless it is configured away.
+    pub async fn start_worker(&self) -> Result<()> {
+        if self.config.worker {
+            self.worker.start(&self.tasks, &self.stopping).await?;
+        }
+        Ok(())
+    }
+
+    /// What a tenant's fields ask for, as `actor`.
+    pub fn cx(&self, tenant: TenantId, actor: Actor) -> Cx {
+        Cx::new(Arc::clone(&self.env), tenant, actor)
     }
 
     /// Executes a query or a mutation for `caller`. What fails is named for the caller, and logged under `request_id`.
@@ -116,8 +150,12 @@ impl App {
             return request;
         };
         let cx = Cx::new(Arc::clone(&self.env), tenant, caller.actor.clone());
-        // The rooms' loaders join here, each made anew with this request's `Cx`, so that a batch never mixes tenants.
-        request.data(Loaders::new(&cx)).data(Reads::new(&cx)).data(cx)
+        // Loaders are made anew with this request's `Cx`, so that a batch never mixes tenants.
+        request
+            .data(contact::Loaders::new(&cx))
+            .data(posthog::loaders(&cx, &self.posthog))
+            .data(nudge::Reads::new(&cx))
+            .data(cx)
     }
 
     /// Names a request in logs and answers.

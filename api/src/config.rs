@@ -264,7 +264,7 @@ impl Config {
                 rule,
             };
             let text = plain(value).map_err(invalid)?;
-            (key.set)(self, &text).map_err(invalid)?;
+            self.set(key, &text).map_err(invalid)?;
         }
         Ok(())
     }
@@ -282,9 +282,17 @@ impl Config {
                 place: name.clone(),
                 nearest: variable(nearest(&bare)),
             })?;
-            (key.set)(self, value.trim()).map_err(|rule| ConfigError::Invalid { place: name, rule })?;
+            self.set(key, value.trim()).map_err(|rule| ConfigError::Invalid { place: name, rule })?;
         }
         Ok(())
+    }
+
+    /// A setting that is absent unless given is absent when it is given empty, as compose files do.
+    fn set(&mut self, key: &Key, text: &str) -> Result<(), String> {
+        if text.is_empty() && key.default.is_empty() {
+            return Ok(());
+        }
+        (key.set)(self, text)
     }
 
     /// The key that secrets are sealed with.
@@ -433,7 +441,8 @@ mod tests {
 
     #[test]
     fn nothing_given_is_a_development_process() {
-        assert_eq!(of(&[("PATH", "/bin"), ("GROWTHOSX", "1")]).unwrap(), Config::default());
+        let nothing = [("PATH", "/bin"), ("GROWTHOSX", "1"), ("GROWTHOS_SECRET_KEY", ""), ("GROWTHOS_OTLP_ENDPOINT", " ")];
+        assert_eq!(of(&nothing).unwrap(), Config::default());
         assert!(Config::default().graphiql_enabled());
         assert_eq!(Config::default().public_origin(), "http://127.0.0.1:8080");
     }

@@ -3,12 +3,17 @@
 pub mod app;
 mod backend;
 pub mod base;
+pub mod cli;
 pub mod config;
 pub mod contact;
+pub mod demo;
+pub mod doctor;
 pub mod ingest;
 pub mod nudge;
+pub mod posthog;
 pub mod schema;
 pub mod serve;
 pub mod telemetry;
 pub mod tenant;
 pub mod transport;
+pub mod worker;

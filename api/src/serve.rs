@@ -1,6 +1,6 @@
 //! The HTTP server: every route, what lies around them all, and how it starts and stops.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -22,7 +22,11 @@ use tower_http::{
 };
 use tracing::{Instrument as _, Level, Span};
 
-use crate::{app::App, telemetry, transport};
+use crate::{
+    app::App,
+    ingest::{self, Ingest},
+    telemetry, transport,
+};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -45,9 +49,15 @@ pub fn router(app: &App) -> Router {
         .route("/health/ready", get(ready))
         .route("/metrics", get(metrics))
         .with_state(app.clone());
-    // The PostHog-compatible routes join here.
+    let ingest = Ingest::new(
+        Arc::clone(&app.env),
+        app.principals.clone(),
+        Arc::clone(&app.posthog),
+        app.tasks.clone(),
+    );
     Router::new()
         .merge(transport::router(app.clone()))
+        .merge(ingest::router(ingest))
         .merge(health)
         .layer(cors(app))
         .layer(
@@ -145,7 +155,7 @@ pub async fn serve(app: App, listener: TcpListener) -> anyhow::Result<()> {
         .in_current_span(),
     );
     let mut server = std::pin::pin!(axum::serve(listener, routes).with_graceful_shutdown(app.stopping.clone().cancelled_owned()).into_future());
-    let failed = tokio::select! {
+    let early = tokio::select! {
         ended = &mut server => Some(ended),
         () = app.stopping.cancelled() => None,
     };
@@ -153,10 +163,8 @@ pub async fn serve(app: App, listener: TcpListener) -> anyhow::Result<()> {
     app.stopping.cancel();
     app.tasks.close();
     let drained = timeout(patience, async {
-        match failed {
-            Some(ended) => ended?,
-            None => server.await?,
-        }
+        let ended = if let Some(early) = early { early } else { server.await };
+        ended?;
         app.tasks.wait().await;
         anyhow::Ok(())
     })

@@ -1,4 +1,19 @@
 //! Integration tests, one file a room; each case runs on SQLite and on PostgreSQL.
 
+mod architecture;
+mod contact;
+mod crash;
+mod flag_vectors;
+mod forward;
+mod graph;
+mod ground;
+mod idempotent;
 mod nudge;
+mod nudge;
+mod posthog;
+mod rows;
+mod schema;
+mod serve;
 mod tenant;
+mod wire;
+mod worker;

@@ -58,6 +58,9 @@ fn postgres_server() -> String {
     server.trim_end_matches('/').to_owned()
 }
 
+/// Numbers this process's databases.
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
 /// Where one kit's rows are; gone when dropped.
 pub(crate) enum Place {
     Sqlite { url: String, _folder: TempDir },
@@ -79,7 +82,6 @@ impl Place {
             Kind::Postgres => {
                 let server = postgres_server();
                 let template = postgres_template(&server).await?;
-                static NUMBER: AtomicU32 = AtomicU32::new(0);
                 let name = format!("growthos_test_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
                 let mut admin = PgConnection::connect(&format!("{server}/postgres")).await?;
                 admin.execute(AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE {template}"))).await?;

@@ -4,13 +4,14 @@
 //! PostgreSQL server's URL without a database, of a role that may create databases.
 
 mod database;
+pub mod process;
 mod server;
 
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use api::{
-    app::{App, Parts},
+    app::{App, Parts, install_crypto},
     base::{Actor, Clock, Cx, Db, DbOptions, Ids, Rng},
     config::{Config, Hidden},
     tenant,
@@ -65,6 +66,30 @@ pub async fn on_each_database(case: impl AsyncFn(Kit) -> anyhow::Result<()>) -> 
     Ok(())
 }
 
+/// Runs a case on PostgreSQL alone, where this run is about PostgreSQL: for what SQLite does not have.
+///
+/// # Errors
+/// The case's own.
+pub async fn on_postgres(case: impl AsyncFn(Kit) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    if database::chosen().contains(&Kind::Postgres) {
+        case(Kit::new(Kind::Postgres).await?).await?;
+    }
+    Ok(())
+}
+
+/// Runs a case on a fresh, migrated database of each kind, given by its URL: for cases about whole processes.
+///
+/// # Errors
+/// The case's own error.
+pub async fn on_each_place(case: impl AsyncFn(Kind, &str) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    for kind in database::chosen() {
+        announce(kind);
+        let place = database::Place::new(kind).await?;
+        case(kind, place.url()).await?;
+    }
+    Ok(())
+}
+
 #[expect(clippy::print_stderr, reason = "a case that panics is shown with what it printed")]
 fn announce(kind: Kind) {
     eprintln!("on {kind}:");
@@ -87,6 +112,7 @@ impl Kit {
     }
 
     async fn app_on(url: &str, config: Config) -> anyhow::Result<App> {
+        install_crypto();
         let db = Db::connect(&DbOptions {
             url: url.to_owned(),
             connections_max: 8,
@@ -105,7 +131,7 @@ impl Kit {
             clock: Clock::fixed(start()),
             ids: Ids::counted(),
             rng: Rng::counted(),
-        }))
+        })?)
     }
 
     /// The database's URL, for a second process or a raw connection.
@@ -127,7 +153,7 @@ impl Kit {
             clock: self.app.env.clock.clone(),
             ids: Ids::Random,
             rng: Rng::Random,
-        }))
+        })?)
     }
 
     pub fn now(&self) -> DateTime<Utc> {

@@ -4,6 +4,7 @@
 //! tenant cannot be executed elsewhere. [`Scope`] reads one tenant, [`Tx`] writes one tenant, [`System`] is
 //! the loud exception for what no tenant owns or what works across them.
 
+mod check;
 mod connect;
 mod each;
 mod log;
@@ -26,6 +27,7 @@ use sea_orm::{
 };
 
 use super::{Env, Error, Result};
+pub use check::Role;
 pub use connect::DbOptions;
 pub use scope::{Rows, Scope};
 pub(super) use scope::{id_of, key};

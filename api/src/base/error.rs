@@ -22,8 +22,12 @@ pub enum Error {
     #[error("the cursor is not one that this list gave out")]
     BadCursor,
     /// The same idempotency key with another input, or still in flight.
-    #[error("{0}")]
-    Conflict(String),
+    #[error("{message}")]
+    Conflict {
+        message: String,
+        /// When the same call may succeed; absent where it never will.
+        retry_after: Option<Duration>,
+    },
     /// Another write got in the way; the unit of work runs again.
     #[error("too many writes at once met on the same rows, try again")]
     Contended,

@@ -175,6 +175,20 @@ impl From<super::UserError> for UserErrors {
     }
 }
 
+/// A field that may be null: what fails in it, or is forbidden, is null with an error at its own place. A `guard`, or a
+/// `Result<Option<T>>`, would null the parent.
+pub async fn nullable<T>(
+    ctx: &Context<'_>,
+    need: Need,
+    work: impl Future<Output = async_graphql::Result<Option<T>>> + Send,
+) -> Option<async_graphql::Result<T>> {
+    if need.met_by(ctx.actor()) {
+        work.await.transpose()
+    } else {
+        Some(Err(Error::Forbidden.into()))
+    }
+}
+
 /// Splits a result into a payload's two halves; a fault stays an error.
 pub fn outcome<T>(done: Result<T>) -> Result<(Option<T>, UserErrors)> {
     match done {
@@ -207,13 +221,20 @@ pub fn seal(response: &mut async_graphql::Response, request_id: &str) {
         let mut retry_after = None;
         let code = match source {
             None => "GRAPHQL_VALIDATION_FAILED",
+            Some(Error::User(e)) if e.code == ErrorCode::NotFound => "NOT_FOUND",
             Some(Error::User(_)) => "BAD_USER_INPUT",
             Some(Error::Unauthenticated) => "UNAUTHENTICATED",
             Some(Error::Forbidden) => "FORBIDDEN",
             Some(Error::NotFound) => "NOT_FOUND",
             Some(Error::BadCursor) => "BAD_CURSOR",
-            Some(Error::Conflict(_) | Error::Contended) => {
+            Some(Error::Contended) => {
                 retry_after = Some(1);
+                "CONFLICT"
+            }
+            Some(Error::Conflict {
+                retry_after: after, ..
+            }) => {
+                retry_after = after.map(|after| after.as_secs().max(1));
                 "CONFLICT"
             }
             Some(Error::Unavailable(Unavailable {
@@ -283,6 +304,23 @@ impl ScalarType for Duration {
         } else {
             format!("PT{seconds}S")
         })
+    }
+}
+
+/// An absolute URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Url(pub String);
+
+#[Scalar(name = "URL", specified_by_url = "https://url.spec.whatwg.org/")]
+impl ScalarType for Url {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        match value {
+            Value::String(text) if url::Url::parse(&text).is_ok() => Ok(Self(text)),
+            _ => Err(InputValueError::custom("an absolute URL is expected")),
+        }
+    }
+    fn to_value(&self) -> Value {
+        Value::String(self.0.clone())
     }
 }
 

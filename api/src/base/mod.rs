@@ -18,7 +18,7 @@ pub use batch::Batch;
 pub use bus::Bus;
 pub use clock::{Clock, Ids, Rng};
 pub use cx::{Actor, Cx, Env};
-pub use db::{Db, DbOptions, Rows, Scope, System, Tx};
+pub use db::{Db, DbOptions, Role, Rows, Scope, System, Tx};
 pub use error::{Error, ErrorCode, Result, Unavailable, UserError};
 pub use event::{CAUSATION_DEPTH_MAX, Cause, LogPlace, NewEvent, PARTITIONS, partition};
 pub use module::{Fut, Hear, Module};

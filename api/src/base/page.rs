@@ -136,10 +136,9 @@ where
     E: TenantOwned,
     E::Model: Send + Sync + FromQueryResult,
 {
-    let counted = rows.select.clone();
-    let counting = cx.clone();
+    let (whole, asker) = (rows.select.clone(), cx.clone());
     let counter: Counter = Arc::new(move || {
-        let (cx, select) = (counting.clone(), counted.clone());
+        let (cx, select) = (asker.clone(), whole.clone());
         Box::pin(async move { Ok(cx.db().rows(select).count().await?) })
     });
     let list = format!("{}/{list}", cx.tenant().uuid());
@@ -158,10 +157,9 @@ where
     E: EntityTrait,
     E::Model: Send + Sync + FromQueryResult,
 {
-    let counted = rows.select.clone();
-    let counting = Arc::clone(env);
+    let (whole, asker) = (rows.select.clone(), Arc::clone(env));
     let counter: Counter = Arc::new(move || {
-        let (env, select) = (Arc::clone(&counting), counted.clone());
+        let (env, select) = (Arc::clone(&asker), whole.clone());
         Box::pin(async move { Ok(env.db.system().rows(select).count().await?) })
     });
     let list = format!("system/{list}");

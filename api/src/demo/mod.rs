@@ -18,13 +18,12 @@ use tokio::net::TcpListener;
 
 use self::folder::Folder;
 use crate::{
-    app::{App, Parts},
+    app::{App, Parts, install_crypto},
     base::{Actor, Cx, Db},
     config::{Config, Hidden},
     contact::{self, INGEST_MAX},
     serve,
     tenant::Caller,
-    worker,
 };
 
 pub struct Options {
@@ -50,6 +49,7 @@ struct Ready {
 
 /// Runs until it is told to stop.
 pub async fn run(options: Options) -> anyhow::Result<()> {
+    install_crypto();
     let folder = Folder::open(options.data)?;
     let saved = folder.load()?;
     let double = start_double().await?;
@@ -75,7 +75,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let base_url = format!("http://{}", listener.local_addr()?);
     let ready = stage.set(base_url, &folder, saved).await?;
     serve::stop_at_signal(&app)?;
-    app.start().await?;
+    app.start_worker().await?;
     welcome::print(&ready, options.json)?;
     serve::serve(app, listener).await?;
     double.stop().await;
@@ -121,7 +121,7 @@ impl Stage<'_> {
         if fresh {
             self.tell_story(&cx).await?;
         }
-        worker::drain(&self.app).await?;
+        self.app.worker.drain().await?;
         if fresh {
             // After the story, so that nobody is offered a nudge for what happened long ago.
             self.publish(&cx).await?;

@@ -24,6 +24,7 @@ use crate::{
         EventsKey, Identifier, Loaders,
     },
     nudge,
+    posthog::ContactAnalytics,
 };
 
 /// One person, over every touchpoint.
@@ -60,24 +61,26 @@ impl Contact {
         self.row.last_seen_at
     }
     /// The person's id in the tenant's own product.
-    async fn external_id(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<String>> {
-        let identifiers = self.all_identifiers(ctx).await?;
-        Ok(identifiers
-            .into_iter()
-            .find(|row| row.kind == Kind::ExternalId)
-            .map(|row| row.shown))
+    async fn external_id(&self, ctx: &Context<'_>) -> Option<async_graphql::Result<String>> {
+        let first = self.all_identifiers(ctx).await.map(|rows| {
+            rows.into_iter()
+                .find(|row| row.kind == Kind::ExternalId)
+                .map(|row| row.shown)
+        });
+        first.transpose()
     }
     /// The e-mail address: the trait `email`, else the newest address known.
-    async fn email(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<String>> {
-        self.trait_or_newest(ctx, "email", Kind::Email).await
+    async fn email(&self, ctx: &Context<'_>) -> Option<async_graphql::Result<String>> {
+        self.trait_or_newest(ctx, "email", Kind::Email).await.transpose()
     }
     /// The phone number: the trait `phone`, else the newest number known.
-    async fn phone(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<String>> {
-        self.trait_or_newest(ctx, "phone", Kind::Phone).await
+    async fn phone(&self, ctx: &Context<'_>) -> Option<async_graphql::Result<String>> {
+        self.trait_or_newest(ctx, "phone", Kind::Phone).await.transpose()
     }
     /// What the person is called: the trait `name`, else `first_name` and `last_name`.
-    async fn name(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<String>> {
-        Ok(name_in(&*self.all_traits(ctx).await?))
+    async fn name(&self, ctx: &Context<'_>) -> Option<async_graphql::Result<String>> {
+        let traits = self.all_traits(ctx).await;
+        traits.map(|traits| name_in(&traits)).transpose()
     }
     /// The ids that clients made up before they knew the person, the first seen first.
     async fn anonymous_ids(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<String>> {
@@ -97,8 +100,9 @@ impl Contact {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The trait's name.")] key: String,
-    ) -> async_graphql::Result<Option<Json<Value>>> {
-        Ok(self.all_traits(ctx).await?.get(&key).cloned().map(Json))
+    ) -> Option<async_graphql::Result<Json<Value>>> {
+        let traits = self.all_traits(ctx).await;
+        traits.map(|traits| traits.get(&key).cloned().map(Json)).transpose()
     }
     /// Every id of the person, the first seen first.
     async fn identifiers(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<Identifier>> {
@@ -111,7 +115,6 @@ impl Contact {
     }
     /// What the person did, and what was done, the newest first; those of absorbed contacts with it.
     #[graphql(guard = "gql::EVENTS_OR_OWN", visible = "gql::events_or_own")]
-    #[expect(clippy::too_many_arguments, reason = "Relay's arguments")]
     async fn events(
         &self,
         ctx: &Context<'_>,
@@ -134,6 +137,12 @@ impl Contact {
             narrow: filter.within_contact()?,
         };
         self.event_page(ctx, args, key).await
+    }
+    /// What PostHog observes of the contact, joined. Each field is null, with an error at its path, while
+    /// PostHog does not answer.
+    #[graphql(guard = "gql::ANALYTICS_READ", visible = "gql::analytics_read")]
+    async fn analytics(&self) -> ContactAnalytics {
+        ContactAnalytics::new(self.row.id)
     }
     /// The nudges that were offered to the contact, the newest first; those of absorbed contacts with it.
     #[graphql(guard = "gql::NUDGES_OR_OWN", visible = "gql::nudges_or_own")]
@@ -163,7 +172,6 @@ impl Contact {
         let args = nudge::NudgeListArgs { page, state, surface, open };
         nudge::of_contact(ctx, self.row.id, args).await
     }
-    // The part of the room above the contact, `analytics`, stands here.
 }
 
 impl Contact {
@@ -268,17 +276,13 @@ pub(super) struct ContactQuery;
 #[Object]
 impl ContactQuery {
     /// The contact whose token this is.
-    #[graphql(guard = "gql::CONTACT", visible = "gql::contact_only")]
-    async fn me(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Contact>> {
-        let Actor::Contact { id, .. } = ctx.actor() else {
-            return Ok(None);
-        };
-        let row = Loaders::of(ctx)?.roots.ask(*id).await?;
-        Ok(row.map(Contact::from))
+    #[graphql(visible = "gql::contact_only")]
+    async fn me(&self, ctx: &Context<'_>) -> Option<async_graphql::Result<Contact>> {
+        gql::nullable(ctx, gql::CONTACT, own(ctx)).await
     }
     /// One contact, by its id or by one of its identifiers; null where there is none. An absorbed contact's id
     /// answers with its root.
-    #[graphql(guard = "gql::CONTACTS_READ", visible = "gql::contacts_read")]
+    #[graphql(visible = "gql::contacts_read")]
     async fn contact(
         &self,
         ctx: &Context<'_>,
@@ -286,23 +290,8 @@ impl ContactQuery {
         #[graphql(desc = "One of the contact's identifiers. Give this or `id`.")] by: Option<
             ContactKey,
         >,
-    ) -> async_graphql::Result<Option<Contact>> {
-        let row = match (id, by) {
-            (Some(id), None) => match ContactId::parse(&id) {
-                Some(id) => Loaders::of(ctx)?.roots.ask(id).await?,
-                None => None,
-            },
-            (None, Some(key)) => {
-                let (kind, value) = key.parts();
-                match contact::normalize(kind, value) {
-                    Ok((value, _)) => contact::find_by(&ctx.cx()?.db(), kind, &value).await?,
-                    // It is no such identifier, so nobody has it.
-                    Err(_) => None,
-                }
-            }
-            _ => return Err(Error::invalid("id", "give exactly one of id and by").into()),
-        };
-        Ok(row.map(Contact::from))
+    ) -> Option<async_graphql::Result<Contact>> {
+        gql::nullable(ctx, gql::CONTACTS_READ, named(ctx, id, by)).await
     }
     /// The tenant's contacts, the newest first unless another order is asked for.
     #[graphql(guard = "gql::CONTACTS_READ", visible = "gql::contacts_read")]
@@ -333,6 +322,36 @@ impl ContactQuery {
         let page = page(cx, "contacts", rows, ContactOrder::sort(order_by.as_ref()), args).await?;
         Ok(page.listing(Contact::from))
     }
+}
+
+async fn own(ctx: &Context<'_>) -> async_graphql::Result<Option<Contact>> {
+    let Actor::Contact { id, .. } = ctx.actor() else {
+        return Ok(None);
+    };
+    Ok(Loaders::of(ctx)?.roots.ask(*id).await?.map(Contact::from))
+}
+
+async fn named(
+    ctx: &Context<'_>,
+    id: Option<ID>,
+    by: Option<ContactKey>,
+) -> async_graphql::Result<Option<Contact>> {
+    let row = match (id, by) {
+        (Some(id), None) => match ContactId::parse(&id) {
+            Some(id) => Loaders::of(ctx)?.roots.ask(id).await?,
+            None => None,
+        },
+        (None, Some(key)) => {
+            let (kind, value) = key.parts();
+            match contact::normalize(kind, value) {
+                Ok((value, _)) => contact::find_by(&ctx.cx()?.db(), kind, &value).await?,
+                // It is no such identifier, so nobody has it.
+                Err(_) => None,
+            }
+        }
+        _ => return Err(Error::invalid("id", "give exactly one of id and by").into()),
+    };
+    Ok(row.map(Contact::from))
 }
 
 #[cfg(test)]

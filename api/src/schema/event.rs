@@ -40,13 +40,15 @@ impl Event {
     }
     /// Who it is about: the contact of today, where that contact was absorbed since. Null where the event names
     /// nobody.
-    #[graphql(guard = "gql::CONTACT_OR_OWN", visible = "gql::contact_or_own")]
-    async fn contact(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Contact>> {
-        let Some(id) = self.row.contact_id else {
-            return Ok(None);
+    #[graphql(visible = "gql::contact_or_own")]
+    async fn contact(&self, ctx: &Context<'_>) -> Option<async_graphql::Result<Contact>> {
+        let found = async {
+            Ok(match self.row.contact_id {
+                Some(id) => Loaders::of(ctx)?.roots.ask(id).await?.map(Contact::from),
+                None => None,
+            })
         };
-        let row = Loaders::of(ctx)?.roots.ask(id).await?;
-        Ok(row.map(Contact::from))
+        gql::nullable(ctx, gql::CONTACT_OR_OWN, found).await
     }
     /// What there is to say of it: an object.
     async fn properties(&self) -> Json<&Value> {
@@ -73,16 +75,19 @@ impl Event {
         self.row.received_at
     }
     /// The event that this one is a reaction to.
-    async fn caused_by(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Self>> {
-        let Some(id) = self.row.caused_by else {
-            return Ok(None);
+    async fn caused_by(&self, ctx: &Context<'_>) -> Option<async_graphql::Result<Self>> {
+        let cause = async {
+            let Some(id) = self.row.caused_by else {
+                return Ok(None);
+            };
+            let Some(row) = Loaders::of(ctx)?.events_by_id.ask(id).await? else {
+                return Ok(None);
+            };
+            // What one contact does may be answered at another.
+            let reachable = is_reachable(ctx, row.contact_id).await?;
+            Ok(reachable.then(|| row.into()))
         };
-        let Some(row) = Loaders::of(ctx)?.events_by_id.ask(id).await? else {
-            return Ok(None);
-        };
-        // What one contact does may be answered at another.
-        let reachable = is_reachable(ctx, row.contact_id).await?;
-        Ok(reachable.then(|| row.into()))
+        cause.await.transpose()
     }
 }
 

@@ -4,7 +4,7 @@
 //! flight: a second call is a conflict, and comes again. A process that dies half-way leaves the key in flight until
 //! [`IN_FLIGHT`] is over, and then it is as new; a call that must not even then work twice carries a `messageId`.
 
-use std::fmt::Write;
+use std::{fmt::Write, time::Duration};
 
 use async_graphql::{
     Context, CustomDirective, Directive, SelectionField, ServerError, ServerResult, Value,
@@ -20,6 +20,8 @@ use crate::base::{Cx, Error, Result, Tx, fingerprint, gql::CxExt};
 const KEPT: TimeDelta = TimeDelta::hours(24);
 /// How long a call may work: longer than any does.
 const IN_FLIGHT: TimeDelta = TimeDelta::minutes(5);
+/// When to come again while the first call works.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 const KEY_CHARS_MAX: usize = 200;
 /// Expired answers that each call clears away: more than it adds.
 const CLEARED_PER_CALL: u64 = 10;
@@ -165,18 +167,20 @@ impl Call {
 
     fn answer(&self, row: &idempotency::Model) -> Result<Value> {
         if row.input_hash != self.input {
-            return Err(Error::Conflict(
-                "this idempotency key was used with another input".to_owned(),
-            ));
+            return Err(Error::Conflict {
+                message: "this idempotency key was used with another input".to_owned(),
+                retry_after: None,
+            });
         }
         match row.response.as_ref().and_then(serde_json::Value::as_str) {
             Some(sealed) => {
                 let answer = self.cx.env().secrets.open(&self.place(), sealed)?;
                 Ok(serde_json::from_str(&answer)?)
             }
-            None => Err(Error::Conflict(
-                "the first call under this idempotency key is still at work".to_owned(),
-            )),
+            None => Err(Error::Conflict {
+                message: "the first call under this idempotency key is still at work".to_owned(),
+                retry_after: Some(RETRY_AFTER),
+            }),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The GraphQL schema: the rooms' parts, merged, and the objects that show every room's part.
 
 mod contact;
+mod dead_letter;
 mod event;
 mod idempotent;
 mod limits;
@@ -14,7 +15,7 @@ use async_graphql::{
 
 use futures_util::{Stream, StreamExt as _, stream};
 
-use crate::{nudge, tenant as tenant_room};
+use crate::{nudge, posthog, tenant as tenant_room};
 pub use contact::Contact;
 pub use event::Event;
 pub use node::Node;
@@ -25,8 +26,10 @@ pub struct Query(
     contact::ContactQuery,
     event::EventQuery,
     node::NodeQuery,
-    nudge::Query,
     tenant_room::Query,
+    posthog::PosthogQuery,
+    nudge::Query,
+    dead_letter::DeadLetterQuery,
 );
 
 /// What can be changed. Every mutation takes one `input`; what the caller can mend comes back as `userErrors`.
@@ -34,11 +37,13 @@ pub struct Query(
 pub struct Mutation(
     mutation::TellMutation,
     mutation::ContactMutation,
-    nudge::Mutation,
     tenant_room::Mutation,
+    posthog::PosthogMutation,
+    nudge::Mutation,
+    dead_letter::DeadLetterMutation,
 );
 
-/// What can be listened to.
+/// What is pushed.
 #[derive(MergedSubscription, Default)]
 pub struct Subscription(nudge::Subscription);
 

@@ -37,8 +37,8 @@ pub(super) struct TellPayload {
 impl TellPayload {
     /// Whom it is about; null for a publishable key, and for a secret key that may not read contacts.
     #[graphql(visible = "gql::contacts_read")]
-    async fn contact(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Contact>> {
-        shown(ctx, self.contact_id).await
+    async fn contact(&self, ctx: &Context<'_>) -> Option<async_graphql::Result<Contact>> {
+        shown(ctx, self.contact_id).await.transpose()
     }
 }
 
@@ -68,8 +68,8 @@ pub(super) struct ContactPayload {
 impl ContactPayload {
     /// The contact; null where the input is wrong, and for a key that may not read contacts.
     #[graphql(visible = "gql::contacts_read")]
-    async fn contact(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Contact>> {
-        shown(ctx, self.contact_id).await
+    async fn contact(&self, ctx: &Context<'_>) -> Option<async_graphql::Result<Contact>> {
+        shown(ctx, self.contact_id).await.transpose()
     }
 }
 

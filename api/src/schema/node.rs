@@ -31,13 +31,13 @@ pub(super) struct NodeQuery;
 #[Object]
 impl NodeQuery {
     /// One object by its id; null where there is none.
-    #[graphql(guard = "gql::READER", visible = "gql::reader")]
+    #[graphql(visible = "gql::reader")]
     async fn node(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The object's id.")] id: ID,
     ) -> Option<async_graphql::Result<Node>> {
-        find(ctx, &id).await.transpose()
+        gql::nullable(ctx, gql::READER, find(ctx, &id)).await
     }
     /// Several objects by their ids, in the ids' order; null where there is none.
     #[graphql(guard = "gql::READER", visible = "gql::reader")]

@@ -12,7 +12,7 @@ use std::{
 use migration::{APP_ROLE, Migrator, MigratorTrait};
 use sea_orm::{ConnectionTrait, DatabaseConnection, SqlxPostgresConnector, SqlxSqliteConnector};
 use sqlx::{
-    Connection, Executor,
+    Connection, Executor, PgConnection, Row,
     postgres::{PgConnectOptions, PgListener, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -69,7 +69,7 @@ impl Db {
     pub async fn migrate(url: &str) -> Result<usize> {
         let mut lock = None;
         let conn: DatabaseConnection = if url.starts_with("postgres") {
-            let mut holder = sqlx::PgConnection::connect(url).await.map_err(anyhow::Error::from)?;
+            let mut holder = PgConnection::connect(url).await.map_err(anyhow::Error::from)?;
             holder
                 .execute("SELECT pg_advisory_lock(hashtext('growthos migrate'))")
                 .await
@@ -94,6 +94,9 @@ impl Db {
     /// Migrations that this binary knows and the database lacks.
     pub async fn pending_migrations(url: &str) -> Result<usize> {
         let conn: DatabaseConnection = if url.starts_with("postgres") {
+            // A pool tries again until its time is over, and then says only that; this says what is wrong.
+            let reached = PgConnection::connect(url).await.map_err(anyhow::Error::from)?;
+            reached.close().await.map_err(anyhow::Error::from)?;
             let pool = PgPoolOptions::new()
                 .max_connections(1)
                 .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -186,7 +189,9 @@ async fn postgres(options: &DbOptions) -> Result<DatabaseConnection> {
         // know of; the next writes would answer Ok and vanish.
         .after_release(|conn, _| {
             Box::pin(async move {
-                conn.execute("ROLLBACK").await?;
+                if !is_outside_transaction(conn).await {
+                    conn.execute("ROLLBACK").await?;
+                }
                 Ok(true)
             })
         })
@@ -194,6 +199,15 @@ async fn postgres(options: &DbOptions) -> Result<DatabaseConnection> {
         .await
         .map_err(anyhow::Error::from)?;
     Ok(SqlxPostgresConnector::from_sqlx_postgres_pool(pool))
+}
+
+/// Whether the server, and not sqlx alone, thinks that no transaction is open. A plain `ROLLBACK` would do without
+/// asking, but the server's log would hold a warning for each. A simple query outside a transaction is one of its
+/// own, which starts with it; inside one it starts later, and inside a failed one it fails.
+async fn is_outside_transaction(conn: &mut PgConnection) -> bool {
+    let asked = sqlx::raw_sql("SELECT transaction_timestamp() = statement_timestamp()");
+    let outside = asked.fetch_one(conn).await.and_then(|row| row.try_get(0));
+    matches!(outside, Ok(true))
 }
 
 async fn sqlite(url: &str) -> Result<(DatabaseConnection, DatabaseConnection)> {

@@ -35,11 +35,11 @@ const OPERATORS_MAX: usize = 50;
 #[derive(Clone, Debug, Default, InputObject)]
 pub struct ContactFilter {
     /// All of these hold.
-    pub and: Option<Vec<ContactFilter>>,
+    pub and: Option<Vec<Self>>,
     /// At least one of these holds; none does in an empty list.
-    pub or: Option<Vec<ContactFilter>>,
+    pub or: Option<Vec<Self>>,
     /// This does not hold.
-    pub not: Option<Box<ContactFilter>>,
+    pub not: Option<Box<Self>>,
     /// How well the contact is known.
     pub status: Option<ContactStatusFilter>,
     /// The person's ids in the tenant's own product.

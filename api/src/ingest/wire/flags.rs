@@ -116,10 +116,10 @@ pub struct FlagResult {
     pub reason: FlagReason,
     /// The payload of this value, as JSON (not as the text of JSON).
     pub payload: Option<Value>,
-    /// PostHog's number of the flag.
-    pub id: i64,
+    /// PostHog's number of the flag, where its definition is known.
+    pub id: Option<i64>,
     /// Counts the flag's edits.
-    pub version: i64,
+    pub version: Option<i64>,
     /// An experiment reads its exposures from this flag.
     pub has_experiment: bool,
 }
@@ -323,8 +323,8 @@ mod tests {
                 description: Some("Matched condition set 1".to_owned()),
             },
             payload,
-            id: 9,
-            version: 4,
+            id: Some(9),
+            version: Some(4),
             has_experiment: false,
         };
         vec![

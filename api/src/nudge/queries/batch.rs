@@ -133,7 +133,8 @@ impl Loader<Id<nudge::Entity>> for Deliveries {
         nudges: &[Id<nudge::Entity>],
     ) -> Result<HashMap<Id<nudge::Entity>, Counts>, Self::Error> {
         use nudge_delivery::{Column, Entity};
-        let rows: Vec<(Id<nudge::Entity>, i64, i64, i64, i64, i64, i64)> = self
+        type Row = (Id<nudge::Entity>, i64, i64, i64, i64, i64, i64);
+        let rows: Vec<Row> = self
             .0
             .db()
             .find::<Entity>()

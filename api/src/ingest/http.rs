@@ -1,0 +1,349 @@
+//! The routes that PostHog's clients know, with and without a trailing slash.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{ConnectInfo, DefaultBodyLimit, Path, RawQuery, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use entity::contact_identifier::Verification;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use super::{
+    touches::{Sender, incoming},
+    wire::{
+        self, BATCH_BODY_BYTES_MAX, FlagReason, FlagResult, FlagsRequest, SINGLE_BODY_BYTES_MAX,
+        WireError, decode_capture, decode_flags,
+    },
+};
+use crate::{
+    base::{Actor, Cx, Env, Error, Result, gql::Need},
+    contact::{self, Incoming},
+    posthog::{FeatureFlag, FeatureFlagValue, FlagSource, FlagSubject, Posthog},
+    tenant::{Caller, Principals},
+};
+
+/// Events a unit of work takes: small enough that one contact's lock is held briefly.
+const EVENTS_PER_WRITE: usize = 100;
+
+/// Bodies are decoded before anybody is authenticated, since the token is inside: at most this many
+/// mebibytes of them at once.
+const DECODING_MIB_MAX: usize = 64;
+
+/// A body longer than this is decoded off the runtime's own threads.
+const INLINE_DECODE_BYTES_MAX: usize = 128 * 1024;
+
+/// What the routes need. One a process.
+#[derive(Clone)]
+pub struct Ingest {
+    env: Arc<Env>,
+    principals: Principals,
+    posthog: Arc<Posthog>,
+    tasks: TaskTracker,
+    decoding: Arc<Semaphore>,
+}
+
+impl Ingest {
+    pub fn new(
+        env: Arc<Env>,
+        principals: Principals,
+        posthog: Arc<Posthog>,
+        tasks: TaskTracker,
+    ) -> Self {
+        Self {
+            env,
+            principals,
+            posthog,
+            tasks,
+            decoding: Arc::new(Semaphore::new(DECODING_MIB_MAX)),
+        }
+    }
+}
+
+pub fn router(ingest: Ingest) -> Router {
+    let single = || post(capture_single).get(capture_single);
+    let batch = || post(capture_batch).get(capture_batch);
+    let mut routes = Router::new();
+    for path in ["/i/v0/e", "/e", "/capture", "/track", "/engage"] {
+        routes = routes.route(path, single()).route(&format!("{path}/"), single());
+    }
+    routes = routes.layer(DefaultBodyLimit::max(SINGLE_BODY_BYTES_MAX));
+    let batches = Router::new()
+        .route("/batch", batch())
+        .route("/batch/", batch())
+        .layer(DefaultBodyLimit::max(BATCH_BODY_BYTES_MAX));
+    let flags = Router::new()
+        .route("/flags", post(flags))
+        .route("/flags/", post(flags))
+        .layer(DefaultBodyLimit::max(SINGLE_BODY_BYTES_MAX));
+    routes
+        .merge(batches)
+        .merge(flags)
+        .route("/array/{token}/config", get(remote_config))
+        .route("/array/{token}/config/", get(remote_config))
+        .with_state(ingest)
+}
+
+async fn capture_single(
+    State(ingest): State<Ingest>,
+    RawQuery(query): RawQuery,
+    peer: ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    capture(ingest, query, peer, headers, body, SINGLE_BODY_BYTES_MAX).await
+}
+
+async fn capture_batch(
+    State(ingest): State<Ingest>,
+    RawQuery(query): RawQuery,
+    peer: ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    capture(ingest, query, peer, headers, body, BATCH_BODY_BYTES_MAX).await
+}
+
+/// Takes events: durable before it is answered. The work runs on a task of its own, so a client that hangs
+/// up does not cut a write in two.
+async fn capture(
+    ingest: Ingest,
+    query: Option<String>,
+    peer: ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    body: Bytes,
+    cap: usize,
+) -> Response {
+    let tasks = ingest.tasks.clone();
+    let sender = Sender {
+        ip: Some(peer.0.ip().to_string()),
+        user_agent: headers
+            .get(header::USER_AGENT)
+            .and_then(|agent| agent.to_str().ok())
+            .map(|agent| agent.chars().take(500).collect()),
+    };
+    let work = async move { take(&ingest, query.unwrap_or_default(), body, cap, &sender).await };
+    let done = tasks.spawn(work).await;
+    match done {
+        Ok(Ok(Taken { beacon: true })) => StatusCode::NO_CONTENT.into_response(),
+        Ok(Ok(Taken { beacon: false })) => Json(json!({"status": "Ok"})).into_response(),
+        Ok(Err(refused)) => refused.into_response(),
+        Err(_) => Refused::Transient.into_response(),
+    }
+}
+
+struct Taken {
+    beacon: bool,
+}
+
+async fn take(
+    ingest: &Ingest,
+    query: String,
+    body: Bytes,
+    cap: usize,
+    sender: &Sender,
+) -> Result<Taken, Refused> {
+    let now = ingest.env.clock.now();
+    let capture = decode(ingest, body, move |body| decode_capture(body, &query, cap, now)).await?;
+    let (cx, verification) = teller(ingest, &capture.token).await?;
+    let touches: Vec<Incoming> = capture
+        .events
+        .into_iter()
+        .map(|event| incoming(event, verification, sender))
+        .collect();
+    for touches in touches.chunks(EVENTS_PER_WRITE) {
+        cx.write(async |tx| contact::ingest(tx, touches).await)
+            .await
+            .map_err(Refused::from)?;
+    }
+    metrics::counter!("growthos_events_accepted_total", "source" => "capture")
+        .increment(touches.len() as u64);
+    Ok(Taken {
+        beacon: capture.beacon,
+    })
+}
+
+/// Decodes a body without letting big ones pile up in memory or hold up the runtime.
+async fn decode<T: Send + 'static>(
+    ingest: &Ingest,
+    body: Bytes,
+    read: impl FnOnce(&[u8]) -> Result<T, WireError> + Send + 'static,
+) -> Result<T, Refused> {
+    let mebibytes = u32::try_from(body.len() >> 20).unwrap_or(u32::MAX) + 1;
+    let _room = ingest
+        .decoding
+        .acquire_many(mebibytes)
+        .await
+        .map_err(|_| Refused::Transient)?;
+    if body.len() <= INLINE_DECODE_BYTES_MAX {
+        return Ok(read(&body)?);
+    }
+    Ok(tokio::task::spawn_blocking(move || read(&body))
+        .await
+        .map_err(|_| Refused::Transient)??)
+}
+
+/// Who may tell what happened: a publishable key, or a secret key that may write events.
+async fn teller(ingest: &Ingest, token: &str) -> Result<(Cx, Verification), Refused> {
+    let Caller { actor, tenant, .. } = ingest.principals.by_token(token).await?;
+    let Some(tenant) = tenant.filter(|_| Need::Tell.met_by(&actor)) else {
+        return Err(Refused::Unauthorized);
+    };
+    let verification = match actor {
+        Actor::SecretKey { .. } => Verification::AssertedByBackend,
+        _ => Verification::Claimed,
+    };
+    Ok((Cx::new(Arc::clone(&ingest.env), tenant, actor), verification))
+}
+
+/// Evaluates flags for the id that the request names: the contact's, where the graph knows it, so that an
+/// SDK and a contact view agree.
+async fn flags(State(ingest): State<Ingest>, RawQuery(query): RawQuery, body: Bytes) -> Response {
+    let answer = async {
+        let query = query.unwrap_or_default();
+        let asked = decode(&ingest, body, move |body| decode_flags(body, &query)).await?;
+        let (cx, _) = teller(&ingest, &asked.token).await?;
+        let now = cx.now();
+        let version = asked.version;
+        let keys = asked.flag_keys.clone();
+        let found = if asked.disable_flags {
+            vec![]
+        } else {
+            let subject = subject(asked);
+            match ingest.posthog.flags_for(&cx, subject, keys).await {
+                // A project without PostHog has no flags; that is no failure of the client's.
+                Err(Error::Unavailable(why)) if why.code == "POSTHOG_NOT_CONNECTED" => vec![],
+                found => found?,
+            }
+        };
+        let complete = found.iter().all(|flag| flag.source != FlagSource::Default);
+        let known = ingest.posthog.feature_flags(&cx).await.unwrap_or_default();
+        let results: Vec<FlagResult> = found
+            .into_iter()
+            .map(|flag| {
+                let definition = known.iter().find(|known| known.key == flag.key);
+                result(flag, definition)
+            })
+            .collect();
+        let request_id = ingest.env.ids.next::<()>(now).uuid();
+        Ok::<_, Refused>(Json(wire::flags_response(
+            version,
+            &results,
+            !complete,
+            request_id,
+            now,
+        )))
+    };
+    match answer.await {
+        Ok(answer) => answer.into_response(),
+        Err(refused) => refused.into_response(),
+    }
+}
+
+fn subject(asked: FlagsRequest) -> FlagSubject {
+    let text = |value: Value| match value {
+        Value::String(text) => text,
+        other => other.to_string(),
+    };
+    FlagSubject {
+        distinct_id: asked.distinct_id,
+        device_id: asked.device_id,
+        properties: asked.person_properties,
+        groups: asked
+            .groups
+            .into_iter()
+            .map(|(group, key)| (group, text(key)))
+            .collect(),
+        group_properties: asked
+            .group_properties
+            .into_iter()
+            .filter_map(|(group, properties)| match properties {
+                Value::Object(properties) => Some((group, properties)),
+                _ => None,
+            })
+            .collect(),
+    }
+}
+
+fn result(flag: FeatureFlagValue, definition: Option<&FeatureFlag>) -> FlagResult {
+    FlagResult {
+        key: flag.key,
+        enabled: flag.enabled,
+        variant: flag.variant,
+        reason: FlagReason {
+            code: flag.reason.unwrap_or_default(),
+            condition_index: flag.condition_index,
+            description: None,
+        },
+        payload: flag.payload.map(|payload| payload.0),
+        id: definition.map(|definition| definition.id),
+        version: definition.and_then(|definition| definition.version),
+        has_experiment: definition.is_some_and(|definition| definition.has_experiment),
+    }
+}
+
+async fn remote_config(State(ingest): State<Ingest>, Path(token): Path<String>) -> Response {
+    match teller(&ingest, &token).await {
+        Ok(_) => Json(wire::remote_config(&token)).into_response(),
+        Err(refused) => refused.into_response(),
+    }
+}
+
+/// Why a request is not taken, in the statuses that PostHog's clients act on.
+enum Refused {
+    Wire(WireError),
+    Unauthorized,
+    /// The client keeps its events and tries again.
+    Transient,
+}
+
+impl From<WireError> for Refused {
+    fn from(error: WireError) -> Self {
+        Self::Wire(error)
+    }
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Unauthenticated | Error::Forbidden | Error::NotFound => Self::Unauthorized,
+            Error::User(error) => Self::Wire(WireError {
+                status: 400,
+                reason: error.message,
+            }),
+            error => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::error!(%error, cause, "a capture request was not taken");
+                Self::Transient
+            }
+        }
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let (status, reason) = match self {
+            Self::Wire(WireError { status, reason }) => (
+                StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST),
+                reason,
+            ),
+            Self::Unauthorized => (
+                StatusCode::UNAUTHORIZED,
+                "the token is not a key of a tenant that may send events".to_owned(),
+            ),
+            Self::Transient => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "transient error, please retry".to_owned(),
+            ),
+        };
+        metrics::counter!("growthos_capture_refused_total", "status" => status.as_u16().to_string())
+            .increment(1);
+        (status, reason).into_response()
+    }
+}

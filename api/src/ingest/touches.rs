@@ -1,0 +1,76 @@
+//! A PostHog event as the contact graph takes it.
+
+use entity::contact_identifier::{Kind, Verification};
+use serde_json::{Map, Value, json};
+
+use super::wire::{Identity, Merge, WireEvent, touch};
+use crate::contact::{Claim, Incoming, Link, TraitChanges};
+
+/// Where the event came from, for the log: `capture`.
+pub(super) const SOURCE: &str = "capture";
+
+/// Who sent the request, as far as HTTP tells.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sender {
+    pub(super) ip: Option<String>,
+    pub(super) user_agent: Option<String>,
+}
+
+pub(super) fn incoming(event: WireEvent, verification: Verification, sender: &Sender) -> Incoming {
+    let (claims, link) = claims(&event, verification);
+    let mut context = Map::new();
+    // Without a claim the graph notes no ids; the forwarder still needs the one to send it under.
+    if claims.is_empty() {
+        context.insert("ids".to_owned(), json!([event.distinct_id]));
+    }
+    for (key, value) in [("ip", &sender.ip), ("userAgent", &sender.user_agent)] {
+        if let Some(value) = value {
+            context.insert(key.to_owned(), Value::String(value.clone()));
+        }
+    }
+    // A personless event describes a visit, not a person.
+    let traits = if event.personless {
+        TraitChanges::default()
+    } else {
+        TraitChanges {
+            set: event.set,
+            set_once: event.set_once,
+            unset: event.unset,
+        }
+    };
+    let makes_contact = event.event != "$groupidentify";
+    Incoming {
+        name: event.event,
+        claims,
+        contact_id: None,
+        link,
+        traits,
+        touch: touch(&event.properties).map(|touch| json!(touch)),
+        properties: event.properties,
+        context,
+        source: SOURCE,
+        verification,
+        message_id: event.uuid.map(|uuid| uuid.to_string()),
+        occurred_at: event.timestamp,
+        makes_contact,
+    }
+}
+
+/// The ids that the event names; none where its distinct id can stand for no single person.
+fn claims(event: &WireEvent, verification: Verification) -> (Vec<Claim>, Link) {
+    let kind = match event.identity {
+        Identity::Anonymous => Kind::AnonymousId,
+        Identity::Identified => Kind::ExternalId,
+        Identity::Unknown => Kind::DistinctId,
+    };
+    let claim = |kind, id: &str| Claim::new(kind, id, verification, "distinct_id").ok();
+    let own = claim(kind, &event.distinct_id);
+    let (other, link) = match &event.merge {
+        Some(Merge::Identify { anonymous }) => {
+            (claim(Kind::AnonymousId, anonymous), Link::Identify)
+        }
+        Some(Merge::Alias { alias }) => (claim(Kind::DistinctId, alias), Link::Alias),
+        None => (None, Link::SameEvent),
+    };
+    (own.into_iter().chain(other).collect(), link)
+}

@@ -1,0 +1,311 @@
+//! What PostHog observes of a contact, joined into it.
+
+mod corpus;
+mod join;
+mod statement;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use async_graphql::{Context, Json, Object, SimpleObject, dataloader::Loader};
+use chrono::{DateTime, TimeDelta, Utc};
+use entity::{ContactId, metric};
+use serde_json::Value;
+
+use self::{
+    join::{Joined, Person},
+    statement::{Cell, Spec},
+};
+use super::{
+    Posthog,
+    client::Failure,
+    flags::FeatureFlagValue,
+    loaders::{Loaders, Wanted},
+    queries,
+};
+use crate::{
+    base::{Cx, Error, ErrorCode, Result, gql::{Duration, Url}},
+    contact,
+};
+
+pub(super) use self::{
+    corpus::{EXPRESSIONS, statements},
+    join::Join,
+};
+
+/// The span of a window: PostHog is not asked about longer ones for a page of contacts.
+pub(super) const WINDOW_MIN: TimeDelta = TimeDelta::minutes(1);
+pub(super) const WINDOW_MAX: TimeDelta = TimeDelta::days(366);
+const ACTIVITY_WINDOW: TimeDelta = TimeDelta::days(30);
+
+/// What a field asks of PostHog about one contact.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Item {
+    Activity { window_s: i64 },
+    /// By the metric's key.
+    Metric(String),
+}
+
+/// Loads a page's items in one query.
+pub(super) struct AnalyticsLoader {
+    cx: Cx,
+    posthog: Arc<Posthog>,
+}
+
+impl AnalyticsLoader {
+    pub(super) const fn new(cx: Cx, posthog: Arc<Posthog>) -> Self {
+        Self { cx, posthog }
+    }
+    async fn answer(&self, asked: &[(ContactId, Item)]) -> Result<HashMap<(ContactId, Item), Answer>> {
+        let contacts: BTreeSet<ContactId> = asked.iter().map(|(contact, _)| *contact).collect();
+        let contacts: Vec<ContactId> = contacts.into_iter().collect();
+        let keys: BTreeSet<&str> = asked.iter().filter_map(|(_, item)| item.metric()).collect();
+        let (connection, metrics, mut ids) = self
+            .cx
+            .snapshot(async |scope| {
+                let connection = self.posthog.connection(scope).await?;
+                let metrics = queries::metrics_by_key(scope, keys).await?;
+                let ids = contact::distinct_ids(scope, &contacts).await?;
+                Ok((connection, metrics, ids))
+            })
+            .await?;
+        connection.key()?;
+        let specs: HashMap<&Item, Arc<Spec>> = asked
+            .iter()
+            .filter_map(|(_, item)| Some((item, Arc::new(spec(item, &metrics)?))))
+            .collect();
+        let people = contacts.iter().filter_map(|contact| {
+            // A contact always has an id of its own: one without is not there, or another tenant's.
+            let ids = ids.remove(contact).filter(|ids| !ids.is_empty())?;
+            Some(Person { contact: *contact, ids })
+        });
+        let cells = self
+            .posthog
+            .join(&connection, people.collect(), specs.values().cloned().collect())
+            .await;
+        let answers = asked.iter().map(|(contact, item)| {
+            let answer = match specs.get(item) {
+                None => Err(unknown_metric(item).into()),
+                Some(spec) => match cells.get(&(*contact, spec.clone())) {
+                    None => Err(Error::NotFound.into()),
+                    Some(Ok(joined)) => Ok(joined.clone()),
+                    Some(Err(failure)) => Err(refusal(item, failure).into()),
+                },
+            };
+            ((*contact, item.clone()), answer)
+        });
+        Ok(answers.collect())
+    }
+}
+
+type Answer = Result<Joined, Arc<Error>>;
+
+impl Loader<(ContactId, Item)> for AnalyticsLoader {
+    type Value = Answer;
+    type Error = Arc<Error>;
+
+    async fn load(
+        &self,
+        asked: &[(ContactId, Item)],
+    ) -> Result<HashMap<(ContactId, Item), Answer>, Arc<Error>> {
+        self.answer(asked).await.map_err(Arc::new)
+    }
+}
+
+impl Item {
+    fn metric(&self) -> Option<&str> {
+        match self {
+            Self::Activity { .. } => None,
+            Self::Metric(key) => Some(key),
+        }
+    }
+}
+
+/// What is to be asked for an item; `None` when the tenant has no such metric.
+fn spec(item: &Item, metrics: &HashMap<String, metric::Model>) -> Option<Spec> {
+    match item {
+        Item::Activity { window_s } => Some(Spec::Activity { window_s: *window_s }),
+        Item::Metric(key) => metrics.get(key).map(|metric| Spec::Metric {
+            expression: metric.expression.clone(),
+            window_s: metric.window_s,
+        }),
+    }
+}
+
+fn unknown_metric(item: &Item) -> Error {
+    let key = item.metric().unwrap_or_default();
+    Error::user(ErrorCode::NotFound, "key", format!("there is no metric with the key {key:?}"))
+}
+
+fn refusal(item: &Item, failure: &Failure) -> Error {
+    match (item, failure) {
+        (Item::Metric(key), Failure::Refused { status: 400, detail }) => Error::invalid(
+            "key",
+            format!("PostHog refused the expression of the metric {key:?}: {detail}"),
+        ),
+        _ => failure.clone().into(),
+    }
+}
+
+/// What PostHog observes of a contact, under all its ids. Each field is null, with an error at its path, while PostHog
+/// does not answer; the contact stands.
+pub struct ContactAnalytics {
+    contact: ContactId,
+}
+
+impl ContactAnalytics {
+    /// Of the contact with this id: a root, not one that was absorbed.
+    pub const fn new(contact: ContactId) -> Self {
+        Self { contact }
+    }
+    async fn item(&self, ctx: &Context<'_>, item: Item) -> Result<Joined, Arc<Error>> {
+        let loaded = loaders(ctx)?.analytics.ask((self.contact, item)).await?;
+        loaded.unwrap_or_else(|| Err(Error::NotFound.into()))
+    }
+}
+
+fn loaders<'a>(ctx: &Context<'a>) -> Result<&'a Loaders> {
+    ctx.data_opt().ok_or(Error::Forbidden)
+}
+
+/// Reads a window in seconds, which came by the input `field`.
+pub(super) fn window_s(field: &str, window: Duration) -> Result<i64> {
+    if (WINDOW_MIN..=WINDOW_MAX).contains(&window.0) {
+        Ok(window.0.num_seconds())
+    } else {
+        Err(Error::invalid(field, "a window is between PT1M and P366D"))
+    }
+}
+
+#[Object]
+impl ContactAnalytics {
+    /// What the contact did lately. Events of the last minute may be missing: `asOf` says when PostHog counted.
+    async fn activity(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How far back to look, PT1M to P366D.", default_with = "Duration(ACTIVITY_WINDOW)")]
+        window: Duration,
+    ) -> Option<async_graphql::Result<ContactActivity>> {
+        let found = async {
+            let window_s = window_s("window", window)?;
+            let joined = self.item(ctx, Item::Activity { window_s }).await?;
+            ContactActivity::new(joined).ok_or_else(|| Arc::new(Error::NotFound))
+        };
+        Some(found.await.map_err(Into::into))
+    }
+
+    /// One of the tenant's metrics, for this contact.
+    async fn metric(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The metric's key, as metricSave took it.")] key: String,
+    ) -> Option<async_graphql::Result<MetricValue>> {
+        let found = async {
+            let joined = self.item(ctx, Item::Metric(key.clone())).await?;
+            match joined.cell {
+                Cell::Metric(value) => Ok(MetricValue {
+                    key,
+                    value: Json(value),
+                    as_of: joined.as_of,
+                }),
+                Cell::Activity(_) => Err(Arc::new(Error::NotFound)),
+            }
+        };
+        Some(found.await.map_err(Into::into))
+    }
+
+    /// One feature flag's value for this contact; null when there is no such flag. Reading it tells PostHog nothing: it is no
+    /// exposure of an experiment.
+    async fn feature_flag(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The flag's key.")] key: String,
+    ) -> Option<async_graphql::Result<FeatureFlagValue>> {
+        let found = async {
+            let asked = (self.contact, Wanted::Key(key));
+            Ok(loaders(ctx)?.flags.ask(asked).await?.unwrap_or_default())
+        };
+        let found: Result<Vec<FeatureFlagValue>, Arc<Error>> = found.await;
+        found.map_err(Into::into).map(|values| values.into_iter().next()).transpose()
+    }
+
+    /// Feature flags' values for this contact, in the order of their definitions. Reading them tells PostHog nothing: it is no
+    /// exposure of an experiment.
+    async fn feature_flags(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Only the flags of these keys; those that do not exist are left out. Without it, all flags.")]
+        keys: Option<Vec<String>>,
+    ) -> Option<async_graphql::Result<Vec<FeatureFlagValue>>> {
+        let found = async {
+            let loader = &loaders(ctx)?.flags;
+            let Some(keys) = keys else {
+                let asked = (self.contact, Wanted::All);
+                return Ok(loader.ask(asked).await?.unwrap_or_default());
+            };
+            let asked = keys.into_iter().map(|key| loader.ask((self.contact, Wanted::Key(key))));
+            let values = futures_util::future::try_join_all(asked).await?;
+            Ok(values.into_iter().flatten().flatten().collect())
+        };
+        let found: Result<Vec<FeatureFlagValue>, Arc<Error>> = found.await;
+        Some(found.map_err(Into::into))
+    }
+
+    /// The person's page in PostHog.
+    async fn person_url(&self, ctx: &Context<'_>) -> Option<async_graphql::Result<Url>> {
+        let found = async { loaders(ctx)?.persons.ask(self.contact).await };
+        found.await.map_err(Into::into).map(|url| url.map(|url| Url(url.into()))).transpose()
+    }
+}
+
+/// What a contact did in a window.
+#[derive(SimpleObject)]
+pub struct ContactActivity {
+    /// Events of any name.
+    event_count: i64,
+    /// Events named `$pageview`.
+    pageview_count: i64,
+    /// Different sessions.
+    session_count: i64,
+    /// Different days with an event, in the PostHog project's time zone.
+    active_days: i64,
+    /// The first event in the window; null without any.
+    first_seen_at: Option<DateTime<Utc>>,
+    /// The last event in the window; null without any.
+    last_seen_at: Option<DateTime<Utc>>,
+    /// The URL of the last event that had one.
+    last_url: Option<String>,
+    /// When PostHog counted.
+    as_of: DateTime<Utc>,
+}
+
+impl ContactActivity {
+    fn new(joined: Joined) -> Option<Self> {
+        let Cell::Activity(activity) = joined.cell else {
+            return None;
+        };
+        Some(Self {
+            event_count: activity.events,
+            pageview_count: activity.pageviews,
+            session_count: activity.sessions,
+            active_days: activity.active_days,
+            first_seen_at: activity.first_seen_at,
+            last_seen_at: activity.last_seen_at,
+            last_url: activity.last_url,
+            as_of: joined.as_of,
+        })
+    }
+}
+
+/// A metric's value for one contact.
+#[derive(SimpleObject)]
+pub struct MetricValue {
+    /// The metric's key.
+    key: String,
+    /// What the expression gives: a number, a text, a list, or null.
+    value: Json<Value>,
+    /// When PostHog computed it.
+    as_of: DateTime<Utc>,
+}

@@ -1,0 +1,104 @@
+//! What one request loads together. Lives as long as the request and holds its `Cx`, so a load never mixes
+//! tenants.
+
+use std::{collections::HashMap, sync::Arc};
+
+use async_graphql::dataloader::Loader;
+use entity::ContactId;
+
+use super::{
+    Posthog,
+    analytics::{AnalyticsLoader, Item},
+    batch::Batch,
+    flags::FeatureFlagValue,
+};
+use crate::base::{Cx, Error, Result};
+
+/// The PostHog room's loaders of one request.
+pub struct Loaders {
+    pub(super) analytics: Batch<AnalyticsLoader, (ContactId, Item)>,
+    pub(super) flags: Batch<FlagLoader, (ContactId, Wanted)>,
+    pub(super) persons: Batch<PersonLoader, ContactId>,
+}
+
+/// The loaders of a request by `cx`: to be put into its data.
+pub fn loaders(cx: &Cx, posthog: &Arc<Posthog>) -> Loaders {
+    Loaders {
+        analytics: Batch::new(AnalyticsLoader::new(cx.clone(), posthog.clone())),
+        flags: Batch::new(FlagLoader {
+            cx: cx.clone(),
+            posthog: posthog.clone(),
+        }),
+        persons: Batch::new(PersonLoader {
+            cx: cx.clone(),
+            posthog: posthog.clone(),
+        }),
+    }
+}
+
+/// Which flags of a contact a field asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Wanted {
+    All,
+    Key(String),
+}
+
+/// Evaluates a page's flags in one pass.
+pub(super) struct FlagLoader {
+    cx: Cx,
+    posthog: Arc<Posthog>,
+}
+
+impl Loader<(ContactId, Wanted)> for FlagLoader {
+    type Value = Vec<FeatureFlagValue>;
+    type Error = Arc<Error>;
+
+    async fn load(
+        &self,
+        asked: &[(ContactId, Wanted)],
+    ) -> Result<HashMap<(ContactId, Wanted), Vec<FeatureFlagValue>>, Arc<Error>> {
+        let mut wanted: HashMap<ContactId, Option<Vec<String>>> = HashMap::new();
+        for (contact, flags) in asked {
+            let keys = wanted.entry(*contact).or_insert_with(|| Some(vec![]));
+            match flags {
+                Wanted::All => *keys = None,
+                Wanted::Key(key) => {
+                    if let Some(keys) = keys {
+                        keys.push(key.clone());
+                    }
+                }
+            }
+        }
+        let values = self.posthog.flags_of_contacts(&self.cx, wanted).await?;
+        let answers = asked.iter().map(|(contact, flags)| {
+            let own = values.get(contact).map(Vec::as_slice).unwrap_or_default();
+            let picked = own.iter().filter(|value| match flags {
+                Wanted::All => true,
+                Wanted::Key(key) => value.key == *key,
+            });
+            ((*contact, flags.clone()), picked.cloned().collect())
+        });
+        Ok(answers.collect())
+    }
+}
+
+/// Where PostHog shows contacts.
+pub(super) struct PersonLoader {
+    cx: Cx,
+    posthog: Arc<Posthog>,
+}
+
+impl Loader<ContactId> for PersonLoader {
+    type Value = url::Url;
+    type Error = Arc<Error>;
+
+    async fn load(&self, contacts: &[ContactId]) -> Result<HashMap<ContactId, url::Url>, Arc<Error>> {
+        let found = self.cx.snapshot(async |scope| {
+            let connection = self.posthog.connection(scope).await?;
+            let rows = scope.get_many(contacts).await?;
+            let url = |row: entity::contact::Model| (row.id, connection.person_url(&row.distinct_id));
+            Ok(rows.into_iter().map(url).collect())
+        });
+        found.await.map_err(Arc::new)
+    }
+}

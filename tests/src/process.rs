@@ -1,0 +1,104 @@
+//! The real binaries, as processes of their own.
+
+use std::{
+    env,
+    net::{Ipv4Addr, TcpListener},
+    path::PathBuf,
+    process::Stdio,
+    time::Duration,
+};
+
+use anyhow::{Context as _, anyhow};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+    time::{Instant, sleep, timeout},
+};
+
+/// A debug build on a busy machine needs its time.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A process that dies with its owner.
+pub struct Process {
+    child: Child,
+}
+
+/// Where the binaries are: beside the tests' own, unless `TEST_GROWTHOS` or `TEST_POSTHOG_DOUBLE` says.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the tests are configured by the environment alone"
+)]
+pub fn binary(name: &str, variable: &str) -> anyhow::Result<PathBuf> {
+    if let Ok(path) = env::var(variable) {
+        return Ok(path.into());
+    }
+    // target/debug/deps/it-… → target/debug/growthos
+    let own = env::current_exe()?;
+    let folder = own
+        .ancestors()
+        .nth(2)
+        .ok_or_else(|| anyhow!("the test binary lies nowhere"))?;
+    let path = folder.join(name);
+    if path.exists() {
+        Ok(path)
+    } else {
+        Err(anyhow!(
+            "{} is missing: build it with `cargo build --workspace --bins`, or name it in {variable}",
+            path.display()
+        ))
+    }
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+        .local_addr()?
+        .port())
+}
+
+impl Process {
+    pub fn start(mut command: Command) -> anyhow::Result<Self> {
+        Ok(Self {
+            child: command.kill_on_drop(true).spawn()?,
+        })
+    }
+
+    /// Starts a process that prints one line of JSON when it is ready, and gives that line.
+    pub async fn start_announced(mut command: Command) -> anyhow::Result<(Self, Value)> {
+        let mut process = Self::start({
+            command.stdout(Stdio::piped());
+            command
+        })?;
+        let out = process
+            .child
+            .stdout
+            .take()
+            .ok_or_else(|| anyhow!("the process has no output"))?;
+        let mut lines = BufReader::new(out).lines();
+        let line = timeout(START_TIMEOUT, lines.next_line())
+            .await
+            .context("the process did not get ready")??
+            .ok_or_else(|| anyhow!("the process ended before it was ready"))?;
+        Ok((process, serde_json::from_str(&line)?))
+    }
+
+    /// SIGKILL: no goodbye.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.kill().await?;
+        Ok(())
+    }
+}
+
+/// Waits until the URL answers 200.
+pub async fn until_ready(url: &str) -> anyhow::Result<()> {
+    let client = reqwest::Client::new();
+    let end = Instant::now() + START_TIMEOUT;
+    while Instant::now() < end {
+        match client.get(url).send().await {
+            Ok(answer) if answer.status().is_success() => return Ok(()),
+            _ => sleep(Duration::from_millis(20)).await,
+        }
+    }
+    Err(anyhow!("{url} did not get ready"))
+}
