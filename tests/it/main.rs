@@ -10,6 +10,7 @@ mod graph;
 mod ground;
 mod idempotent;
 mod nudge;
+mod nudge;
 mod posthog;
 mod rows;
 mod schema;

@@ -183,11 +183,11 @@ async fn a_merged_contact_has_one_cap_and_its_root_gets_the_offer() -> anyhow::R
         let acme = kit.tenant("acme").await?;
         published(&kit, &acme, "tour", json!({"capPerContact": 2})).await?;
         let mut ear = Ear::of(&kit, &acme);
-        let visitor = track(&kit, &acme, "visitor", "signup", json!({})).await?;
+        let visitor = track(&kit, &acme, "anon-visitor", "signup", json!({})).await?;
         let known = track(&kit, &acme, "known", "login", json!({})).await?;
         ear.listen().await?;
-        track(&kit, &acme, "visitor", "signup", json!({})).await?;
-        let root = identify(&kit, &acme, "known", "visitor").await?;
+        track(&kit, &acme, "anon-visitor", "signup", json!({})).await?;
+        let root = identify(&kit, &acme, "known", "anon-visitor").await?;
         assert!(root == visitor || root == known);
         // the second offer's event was written for the visitor, and is heard after the merge
         ear.listen().await?;

@@ -177,11 +177,11 @@ async fn a_merged_contact_answers_for_the_deliveries_of_both() -> anyhow::Result
     on_each_database(async |kit| {
         let acme = kit.tenant("acme").await?;
         published(&kit, &acme, "tour", json!({})).await?;
-        let visitor = track(&kit, &acme, "visitor", "signup", json!({})).await?;
+        let visitor = track(&kit, &acme, "anon-visitor", "signup", json!({})).await?;
         let known = track(&kit, &acme, "known", "signup", json!({})).await?;
         let tokens = [kit.contact_token(&acme, visitor).await?, kit.contact_token(&acme, known).await?];
         Ear::of(&kit, &acme).listen().await?;
-        let root = identify(&kit, &acme, "known", "visitor").await?;
+        let root = identify(&kit, &acme, "known", "anon-visitor").await?;
         let made = deliveries(&acme).await?;
         for (at, token) in tokens.iter().enumerate() {
             let told: Vec<_> = made

@@ -90,10 +90,11 @@ async fn a_page_of_contacts_with_their_nudges_costs_the_same_whatever_its_length
         published(&kit, &acme, "other", json!({"surface": "side"})).await?;
         for at in 0..10 {
             for _ in 0..2 {
-                track(&kit, &acme, &format!("u{at}"), "signup", json!({})).await?;
+                let user = if at == 1 { "anon1".to_owned() } else { format!("u{at}") };
+                track(&kit, &acme, &user, "signup", json!({})).await?;
             }
         }
-        identify(&kit, &acme, "u0", "u1").await?;
+        identify(&kit, &acme, "u0", "anon1").await?;
         Ear::of(&kit, &acme).listen().await?;
         let query = "query ($first: Int) { contacts(first: $first) { edges { node { nudges(first: 3, state: OFFERED) { totalCount edges { node { state content { title } nudge { key } } } } } } } }";
         let seen = kit.gql(&acme.secret_key, query, json!({"first": 20})).await;
@@ -190,10 +191,10 @@ async fn a_contacts_nudges_are_paged_both_ways_over_a_merge() -> anyhow::Result<
         let mut ear = Ear::of(&kit, &acme);
         for at in 0..7 {
             kit.advance(TimeDelta::seconds(1));
-            track(&kit, &acme, if at % 2 == 0 { "known" } else { "visitor" }, "signup", json!({})).await?;
+            track(&kit, &acme, if at % 2 == 0 { "known" } else { "anon-visitor" }, "signup", json!({})).await?;
             ear.listen().await?;
         }
-        let root = identify(&kit, &acme, "known", "visitor").await?;
+        let root = identify(&kit, &acme, "known", "anon-visitor").await?;
         let token = kit.contact_token(&acme, root).await?;
         let mut newest_first: Vec<_> = deliveries(&acme).await?.into_iter().map(|row| row.id.to_string()).collect();
         newest_first.reverse();

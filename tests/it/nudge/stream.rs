@@ -100,6 +100,8 @@ async fn a_stream_begins_with_the_open_offers_and_goes_on_live() -> anyhow::Resu
         assert_eq!(side.next().await?["delivery"]["nudge"]["key"], "brief");
 
         track(&kit, &acme, "u2", "brief", json!({})).await?;
+        ear.listen().await?;
+        kit.advance(TimeDelta::seconds(1));
         track(&kit, &acme, "u1", "brief", json!({})).await?;
         ear.listen().await?;
         let live = all.delivery().await?;
@@ -274,19 +276,19 @@ async fn a_stream_follows_its_contact_through_a_merge() -> anyhow::Result<()> {
         published(&kit, &acme, "tour", json!({})).await?;
         let mut ear = Ear::of(&kit, &acme);
         let mut streams = vec![];
-        for user in ["known", "visitor", "stranger"] {
+        for user in ["known", "anon-visitor", "stranger"] {
             let contact = track(&kit, &acme, user, "login", json!({})).await?;
             let token = kit.contact_token(&acme, contact).await?;
             streams.push((token.clone(), Listening::new(&kit, &token, json!({})).await?));
         }
         // each has its first offer, so each is seated
-        for (user, at) in [("known", 0), ("visitor", 1), ("stranger", 2)] {
+        for (user, at) in [("known", 0), ("anon-visitor", 1), ("stranger", 2)] {
             track(&kit, &acme, user, "signup", json!({})).await?;
             ear.listen().await?;
             streams[at].1.delivery().await?;
         }
-        track(&kit, &acme, "visitor", "signup", json!({})).await?;
-        identify(&kit, &acme, "known", "visitor").await?;
+        track(&kit, &acme, "anon-visitor", "signup", json!({})).await?;
+        identify(&kit, &acme, "known", "anon-visitor").await?;
         track(&kit, &acme, "known", "signup", json!({})).await?;
         ear.listen().await?;
         let made = ids(&acme).await?;

@@ -216,7 +216,10 @@ impl NudgeFilter {
             running
                 .column(nudge_version::Column::Id)
                 .cond_where(surface.of_column(&Expr::col(nudge_version::Column::Surface)));
-            all = all.add(Column::LiveVersionId.in_subquery(running));
+            // Said in full: what is null is neither in a list nor not in it, and would fail a `not`.
+            all = all
+                .add(Column::LiveVersionId.is_not_null())
+                .add(Column::LiveVersionId.in_subquery(running));
         }
         all = all.add_option(self.archived.map(|archived| {
             if archived { Column::ArchivedAt.is_not_null() } else { Column::ArchivedAt.is_null() }
