@@ -10,7 +10,6 @@ mod graph;
 mod ground;
 mod idempotent;
 mod nudge;
-mod nudge;
 mod posthog;
 mod rows;
 mod schema;

@@ -142,8 +142,8 @@ pub(super) async fn deliveries(tenant: &Tenant) -> anyhow::Result<Vec<entity::nu
 }
 
 /// The tenant's events of this name, in the log's order.
-pub(super) async fn events(tenant: &Tenant, name: &str) -> anyhow::Result<Vec<entity::event::Model>> {
-    let mut events = rows::<entity::event::Entity>(tenant).await?;
+pub(super) async fn events(tenant: &Tenant, name: &str) -> anyhow::Result<Vec<event::Model>> {
+    let mut events = rows::<event::Entity>(tenant).await?;
     events.retain(|row| row.name == name);
     events.sort_by_key(|row| (row.xid, row.seq));
     Ok(events)
