@@ -52,7 +52,7 @@ const TRIED: &[(&str, As, &str)] = &[
     ("nudgeArchive", As::Secret, "mutation { nudgeArchive(input: {id: \"$nudge\"}) { nudge { id } userErrors { code } } }"),
     ("nudgeInteractionsRecord", As::Contact, "mutation { nudgeInteractionsRecord(input: {interactions: [{deliveryId: \"$delivery\", kind: CLICKED, clientId: \"x\", at: \"2026-01-01T09:00:00Z\"}]}) { userErrors { code } } }"),
     ("nudgePublish", As::Secret, "mutation { nudgePublish(input: {id: \"$nudge\"}) { nudge { id } userErrors { code } } }"),
-    ("nudgeSave", As::Secret, "mutation { nudgeSave(input: {id: \"$nudge\", name: \"stolen\", surface: \"app\", content: {title: \"stolen\"}, trigger: {event: \"x\"}}) { nudge { id name } userErrors { code } } }"),
+    ("nudgeSave", As::Secret, "mutation { nudgeSave(input: {id: \"$nudge\", name: \"stolen\", surface: \"app\", content: {title: \"stolen\", body: \"x\"}, trigger: {event: \"x\"}}) { nudge { id name } userErrors { code } } }"),
     ("posthogConnect", As::Secret, "mutation { posthogConnect(input: {ingestHost: \"http://127.0.0.1:9\", apiHost: \"http://127.0.0.1:9\", uiHost: \"http://127.0.0.1:9\", projectId: \"7\", projectToken: \"phc_other\"}) { connection { projectId } } }"),
     ("posthogDisconnect", As::Secret, "mutation { posthogDisconnect { userErrors { code } } }"),
     ("tenantCreate", As::OperatorsOwn, "mutation { tenantCreate(input: {name: \"x\"}) { tenant { id } } }"),
@@ -104,7 +104,7 @@ impl Acme {
         };
         let text = |value: &Value| value.as_str().map(ToOwned::to_owned).context("an id");
         say("mutation { posthogConnect(input: {ingestHost: \"http://127.0.0.1:9\", apiHost: \"http://127.0.0.1:9\", uiHost: \"http://127.0.0.1:9\", projectId: \"1\", projectToken: \"phc_acme\"}) { userErrors { message } } }").await?;
-        let nudge = say("mutation { nudgeSave(input: {key: \"acme-welcome\", name: \"Acme's\", surface: \"app\", content: {title: \"Acme's\"}, trigger: {event: \"signup\"}}) { nudge { id } } }").await?;
+        let nudge = say("mutation { nudgeSave(input: {key: \"acme-welcome\", name: \"Acme's\", surface: \"app\", content: {title: \"Acme's\", body: \"x\"}, trigger: {event: \"signup\"}}) { nudge { id } } }").await?;
         let nudge = text(&nudge["nudgeSave"]["nudge"]["id"])?;
         say(&format!("mutation {{ nudgePublish(input: {{id: \"{nudge}\"}}) {{ userErrors {{ message }} }} }}")).await?;
         say("mutation { metricSave(input: {key: \"acme-count\", name: \"Acme's\", expression: \"count()\"}) { userErrors { message } } }").await?;
