@@ -105,11 +105,14 @@ impl App {
         })
     }
 
-    /// Starts what runs beside requests: the tail that feeds open subscriptions and, unless it is configured
-    /// away, the worker.
-    pub async fn start(&self) -> Result<()> {
+    /// Feeds the subscriptions of this process until it stops.
+    pub fn feed_streams(&self) {
         let tail = Arc::clone(&self.streams).run(Arc::clone(&self.env), self.stopping.clone());
         self.tasks.spawn(tail);
+    }
+
+    /// Starts the worker, unless it is configured away.
+    pub async fn start_worker(&self) -> Result<()> {
         if self.config.worker {
             self.worker.start(&self.tasks, &self.stopping).await?;
         }

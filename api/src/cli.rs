@@ -232,7 +232,7 @@ async fn serve_until_stopped(config: Config, migrate: bool) -> anyhow::Result<()
         .await
         .with_context(|| format!("cannot listen on {}", app.config.listen))?;
     serve::stop_at_signal(&app)?;
-    app.start().await?;
+    app.start_worker().await?;
     tracing::info!(address = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), "serving");
     serve::serve(app, listener).await
 }

@@ -144,6 +144,7 @@ pub async fn serve(app: App, listener: TcpListener) -> anyhow::Result<()> {
             tracing::debug!(%error, "a connection would not send at once");
         }
     });
+    app.feed_streams();
     let upkeep = app.stopping.clone();
     app.tasks.spawn(
         async move {

@@ -83,7 +83,8 @@ impl MigrationTrait for Migration {
             .points_at("nudge_id", "nudge")
             .points_at("nudge_version_id", "nudge_version")
             .points_at("contact_id", "contact")
-            .unique(&["tenant_id", "nudge_version_id", "event_id"])
+            // Event first: it is looked up by the events of a batch.
+            .unique(&["tenant_id", "event_id", "nudge_id"])
             .index(&["tenant_id", "contact_id", "created_at"])
             .make(m)
             .await?;

@@ -1,11 +1,18 @@
 //! Integration tests, one file a room; each case runs on SQLite and on PostgreSQL.
 
+mod architecture;
 mod contact;
+mod coverage;
+mod crash;
 mod flag_vectors;
 mod forward;
 mod graph;
+mod ground;
 mod idempotent;
+mod posthog;
+mod rows;
 mod schema;
+mod serve;
 mod tenant;
 mod wire;
 mod worker;

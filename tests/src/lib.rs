@@ -4,6 +4,7 @@
 //! PostgreSQL server's URL without a database, of a role that may create databases.
 
 mod database;
+pub mod process;
 mod server;
 
 use std::sync::Arc;
@@ -61,6 +62,30 @@ pub async fn on_each_database(case: impl AsyncFn(Kit) -> anyhow::Result<()>) -> 
         announce(kind);
         let kit = Kit::new(kind).await?;
         case(kit).await.with_context(|| format!("on {kind}"))?;
+    }
+    Ok(())
+}
+
+/// Runs a case on PostgreSQL alone, where this run is about PostgreSQL: for what SQLite does not have.
+///
+/// # Errors
+/// The case's own.
+pub async fn on_postgres(case: impl AsyncFn(Kit) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    if database::chosen().contains(&Kind::Postgres) {
+        case(Kit::new(Kind::Postgres).await?).await?;
+    }
+    Ok(())
+}
+
+/// Runs a case on a fresh, migrated database of each kind, given by its URL: for cases about whole processes.
+///
+/// # Errors
+/// The case's own error.
+pub async fn on_each_place(case: impl AsyncFn(Kind, &str) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    for kind in database::chosen() {
+        announce(kind);
+        let place = database::Place::new(kind).await?;
+        case(kind, place.url()).await?;
     }
     Ok(())
 }

@@ -31,9 +31,6 @@ impl Outbound {
     /// `private_allowed` opens loopback and private ranges: for the demo, tests, and a PostHog of one's own
     /// in the same network.
     pub fn new(private_allowed: bool) -> Result<Self> {
-        // The process's one crypto provider, named here because the client needs it first. Whoever named it
-        // before named the same.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder()
             .user_agent(concat!("growthos/", env!("CARGO_PKG_VERSION")))
             .timeout(TIMEOUT)

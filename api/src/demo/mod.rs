@@ -75,7 +75,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let base_url = format!("http://{}", listener.local_addr()?);
     let ready = stage.set(base_url, &folder, saved).await?;
     serve::stop_at_signal(&app)?;
-    app.start().await?;
+    app.start_worker().await?;
     welcome::print(&ready, options.json)?;
     serve::serve(app, listener).await?;
     double.stop().await;

@@ -18,9 +18,8 @@ use self::{
 };
 use super::{
     commands::{self, Recorded},
-    queries::{self, Reads},
-    rules, stream,
-    stream::Streams,
+    queries, rules,
+    stream::{self, Streams},
 };
 use crate::base::{
     Actor, Error, Listing, PageArgs, Result, SortBy,
@@ -30,11 +29,7 @@ use crate::base::{
 
 use delivery::NudgeInteraction;
 pub use delivery::{NudgeDelivery, NudgeListArgs, of_contact};
-pub use node::Nudge;
-
-fn reads<'a>(ctx: &Context<'a>) -> Result<&'a Arc<Reads>> {
-    ctx.data_opt().ok_or(Error::Forbidden)
-}
+pub use node::{Nudge, find};
 
 /// The contact that the caller is.
 fn own_contact(ctx: &Context<'_>) -> Result<ContactId> {

@@ -23,7 +23,7 @@ use crate::{
         self, Attribution, ContactFilter, ContactKey, ContactOrder, ContactStatus, EventFilter,
         EventsKey, Identifier, Loaders,
     },
-    nudge::{self, NudgeDelivery, NudgeListArgs, State as NudgeState},
+    nudge,
     posthog::ContactAnalytics,
 };
 
@@ -38,6 +38,7 @@ impl From<entity::contact::Model> for Contact {
     }
 }
 
+/// One person, over every touchpoint.
 #[Object]
 impl Contact {
     /// The contact's id. The id of a contact that this one absorbed leads here, too.
@@ -115,7 +116,6 @@ impl Contact {
     }
     /// What the person did, and what was done, the newest first; those of absorbed contacts with it.
     #[graphql(guard = "gql::EVENTS_OR_OWN", visible = "gql::events_or_own")]
-    #[expect(clippy::too_many_arguments, reason = "Relay's arguments")]
     async fn events(
         &self,
         ctx: &Context<'_>,
@@ -145,24 +145,33 @@ impl Contact {
     async fn analytics(&self) -> ContactAnalytics {
         ContactAnalytics::new(self.row.id)
     }
-    /// The nudges that were offered to the contact, newest first.
-    #[expect(clippy::too_many_arguments, reason = "one a GraphQL argument")]
+    /// The nudges that were offered to the contact, the newest first; those of absorbed contacts with it.
     #[graphql(guard = "gql::NUDGES_OR_OWN", visible = "gql::nudges_or_own")]
+    #[expect(clippy::too_many_arguments, reason = "Relay's arguments and the filters")]
     async fn nudges(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "At most this many, from the start: 0 to 100, 25 when neither `first` nor `last` is given.")]
+        #[graphql(desc = "The first so many of the list, at most 100; 25 where nothing is said.")]
         first: Option<i32>,
-        #[graphql(desc = "Begins behind the delivery of this cursor.")] after: Option<String>,
-        #[graphql(desc = "At most this many, from the end: 0 to 100.")] last: Option<i32>,
-        #[graphql(desc = "Ends before the delivery of this cursor.")] before: Option<String>,
-        #[graphql(desc = "Only those in this state.")] state: Option<NudgeState>,
-        #[graphql(desc = "Only what is shown there, such as `app`.")] surface: Option<String>,
-        #[graphql(default, desc = "Only those that a client should show now.")] open: bool,
-    ) -> async_graphql::Result<Listing<NudgeDelivery>> {
-        let page = PageArgs { first, after, last, before };
-        let args = NudgeListArgs { page, state, surface, open };
-        Ok(nudge::of_contact(ctx, self.row.id, args).await?)
+        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
+        #[graphql(desc = "The last so many of the list, at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
+        #[graphql(desc = "Only those that stand here.")] state: Option<nudge::State>,
+        #[graphql(desc = "Only those of this surface, such as `app`.")] surface: Option<String>,
+        #[graphql(
+            desc = "Only those that a client should show now: what a subscription without a cursor begins with.",
+            default = false
+        )]
+        open: bool,
+    ) -> async_graphql::Result<Listing<nudge::NudgeDelivery>> {
+        let page = PageArgs {
+            first,
+            after,
+            last,
+            before,
+        };
+        let args = nudge::NudgeListArgs { page, state, surface, open };
+        nudge::of_contact(ctx, self.row.id, args).await
     }
 }
 

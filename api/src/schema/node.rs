@@ -1,7 +1,7 @@
 //! Any object by its id. It is found, hidden and refused as by its own field.
 
 use async_graphql::{Context, ID, Interface, Object};
-use entity::{ContactId, EventId};
+use entity::{ContactId, EventId, Id};
 
 use super::{contact::Contact, event::Event};
 use crate::{
@@ -10,6 +10,7 @@ use crate::{
         gql::{self, CxExt, Need},
     },
     contact::Loaders,
+    nudge::{self, Nudge},
 };
 
 /// What one `nodes` asks for at most: a page.
@@ -21,6 +22,7 @@ const IDS_MAX: usize = 100;
 pub enum Node {
     Contact(Contact),
     Event(Event),
+    Nudge(Nudge),
 }
 
 #[derive(Default)]
@@ -72,6 +74,10 @@ async fn find(ctx: &Context<'_>, id: &ID) -> async_graphql::Result<Option<Node>>
         };
         let reachable = is_reachable(ctx, row.contact_id).await?;
         return Ok(reachable.then(|| Node::Event(row.into())));
+    }
+    if let Some(id) = Id::parse(id) {
+        meets(ctx, gql::NUDGES_READ)?;
+        return Ok(nudge::find(ctx, id).await?.map(Node::Nudge));
     }
     Ok(None)
 }

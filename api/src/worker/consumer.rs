@@ -28,7 +28,7 @@ const BATCH: u64 = 500;
 const TENANTS_AT_ONCE: usize = 4;
 
 /// A room that needs longer for its part of a batch has failed it.
-const HEAR_TIMEOUT: Duration = Duration::from_secs(60);
+const HEAR_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A process that reads some of the partitions steps over the others' events when they have become this many: sooner
 /// costs writes, later costs reading them again at each look.

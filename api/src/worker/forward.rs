@@ -409,7 +409,7 @@ impl Turn<'_> {
             match Outgoing::new(event, known)? {
                 None => {
                     metrics::counter!("growthos_forward_skipped_total", "reason" => "names_nobody")
-                        .increment(1)
+                        .increment(1);
                 }
                 Some(one) if one.json.len() > EVENT_BYTES_MAX => {
                     refused.push((

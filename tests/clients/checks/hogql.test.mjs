@@ -1,5 +1,6 @@
 // That PostHog's own parser really judges: the texts that the product emits are piped through the same command line.
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { test } from "node:test";
 import { runClient } from "./run-client.mjs";
 
@@ -24,4 +25,12 @@ test("PostHog's parser refuses a second statement and says where", async () => {
 test("a check of no text at all fails", async () => {
   const { code, lines: printed } = await runClient("hogql-check.mjs", [], {});
   assert.deepEqual({ code, printed }, { code: 1, printed: [{ checked: 0, failed: 0 }] });
+});
+
+test("PostHog's parser accepts every text that the product can emit", async () => {
+  const input = execFileSync(process.env.TEST_GROWTHOS, ["hogql-corpus"], { encoding: "utf8" });
+  const texts = input.trim().split("\n").length;
+  assert.ok(texts >= 10, `the product told only ${texts} texts`);
+  const { code, lines: printed } = await runClient("hogql-check.mjs", [], { input });
+  assert.deepEqual({ code, printed }, { code: 0, printed: [{ checked: texts, failed: 0 }] });
 });

@@ -11,7 +11,7 @@ use super::stage::{Stage, contact, requests};
 
 const FLAG: &str = "key enabled variant payload reason source asOf";
 
-fn flag(key: &str, properties: Value) -> Value {
+fn flag(key: &str, properties: &Value) -> Value {
     json!({"id": 1, "key": key, "name": "", "active": true, "filters": {
         "groups": [{"properties": properties, "rollout_percentage": 100}],
         "payloads": {"true": "{\"copy\": \"hello\"}"},
@@ -20,13 +20,13 @@ fn flag(key: &str, properties: Value) -> Value {
 
 /// `local` is decided here, `continuous` by PostHog alone.
 fn definitions() -> Value {
-    let mut continuous = flag("continuous", json!([]));
+    let mut continuous = flag("continuous", &json!([]));
     continuous["ensure_experience_continuity"] = json!(true);
     let pro = json!([{"key": "plan", "value": "pro", "operator": "exact", "type": "person"}]);
-    let mut variants = flag("variants", json!([]));
+    let mut variants = flag("variants", &json!([]));
     variants["name"] = json!("An experiment");
     variants["filters"]["multivariate"] = json!({"variants": [{"key": "test", "name": "", "rollout_percentage": 100}]});
-    json!({"flags": [flag("local", pro), continuous, variants]})
+    json!({"flags": [flag("local", &pro), continuous, variants]})
 }
 
 async fn ask(stage: &Stage, tenant: &Tenant, ids: &[&str], fields: &str) -> Value {
@@ -112,7 +112,7 @@ async fn definitions_are_polled_every_thirty_seconds_while_read() -> anyhow::Res
         list().await;
         settle(&double, 2).await;
         assert_eq!(polls(&double), [Some(200), Some(304)], "by ETag");
-        double.set_flags(json!({"flags": [flag("new", json!([]))]}));
+        double.set_flags(json!({"flags": [flag("new", &json!([]))]}));
         stage.advance(30);
         assert_eq!(list().await.as_array().unwrap().len(), 3, "what is there is shown while news is fetched");
         settle(&double, 3).await;

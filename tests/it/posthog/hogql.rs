@@ -29,7 +29,7 @@ async fn a_query_runs_over_the_tenants_own_project() -> anyhow::Result<()> {
         let sent = requests(&double, Endpoint::Query).pop().unwrap().body.unwrap();
         assert_eq!(
             sent["query"]["query"],
-            "SELECT event, count() AS n FROM events WHERE distinct_id IN {ids} GROUP BY event ORDER BY event LIMIT 100"
+            "SELECT event, count() AS n FROM events WHERE distinct_id IN {ids} GROUP BY event ORDER BY event ASC LIMIT 100"
         );
         assert_eq!(sent["query"]["values"], json!({"ids": ["ann", "') OR 1=1 --"]}));
         Ok(())

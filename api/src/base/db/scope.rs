@@ -178,18 +178,18 @@ impl<E: EntityTrait> Rows<'_, E> {
             .run(self.fence, async |conn| self.select.count(&conn).await)
             .await
     }
+    /// Locks the rows until the transaction ends. SQLite has one writer and needs no lock.
+    pub fn locked(mut self) -> Self {
+        if self.place.db().is_postgres() {
+            self.select = self.select.lock_exclusive();
+        }
+        self
+    }
     /// Keeps the rows from being changed until the transaction ends; others may hold them so, too. SQLite has
     /// one writer and needs no lock.
     pub fn shared(mut self) -> Self {
         if self.place.db().is_postgres() {
             self.select = self.select.lock_shared();
-        }
-        self
-    }
-    /// Locks the rows until the transaction ends. SQLite has one writer and needs no lock.
-    pub fn locked(mut self) -> Self {
-        if self.place.db().is_postgres() {
-            self.select = self.select.lock_exclusive();
         }
         self
     }

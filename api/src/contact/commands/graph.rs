@@ -181,6 +181,7 @@ impl Graph {
         self.touches += 1;
         let mut target = touch.contact_id.map(|id| self.root(id));
         let mut pending = vec![];
+        let mut moving = vec![];
         let mut dormant = vec![];
         for claim in &touch.claims {
             let owner = self.find(claim).map(|row| (row.id, self.root(row.contact_id), row.verification));
@@ -188,30 +189,33 @@ impl Graph {
                 pending.push(claim);
                 continue;
             };
+            let proves_little = !is_distinct_id_kind(claim.kind);
+            let named_otherwise = target.is_some() || !pending.is_empty();
             match target {
-                None if self.fits(owner, &pending) => target = Some(owner),
                 Some(target_id) if target_id == owner => {}
-                _ if !is_distinct_id_kind(claim.kind) && claim.verification <= Verification::Claimed => {
+                _ if proves_little && named_otherwise && claim.verification == Verification::Claimed => {
                     // An unproven e-mail or phone never joins anybody to its owner.
                     dormant.push((identifier, "unverified"));
                     continue;
                 }
-                Some(target_id)
-                    if !is_distinct_id_kind(claim.kind) && verified == Verification::Claimed =>
-                {
+                _ if proves_little && named_otherwise && verified == Verification::Claimed => {
                     // The backend knows better than the browser that claimed it: the id moves.
-                    self.move_identifier(claim, target_id);
+                    moving.push(claim);
+                    continue;
                 }
-                Some(target_id) => match self.join((at, event, touch.link), target_id, owner) {
-                    Some(survivor) => target = Some(survivor),
-                    None => {
-                        dormant.push((identifier, "external_id_limit"));
-                        continue;
-                    }
-                },
+                None if self.fits(owner, &pending) => target = Some(owner),
                 None => {
                     dormant.push((identifier, "external_id_limit"));
                     continue;
+                }
+                Some(target_id) => {
+                    match self.join((at, event, touch.link), target_id, owner) {
+                        Some(survivor) => target = Some(survivor),
+                        None => {
+                            dormant.push((identifier, "external_id_limit"));
+                            continue;
+                        }
+                    }
                 }
             }
             // A second kind of the same value, so that the graph does not depend on which came first.
@@ -234,6 +238,9 @@ impl Graph {
         };
         for claim in pending {
             self.attach(tx, target, claim, touch);
+        }
+        for claim in moving {
+            self.move_identifier(claim, target);
         }
         for claim in &touch.claims {
             self.confirm(claim, target, touch.occurred_at);

@@ -13,15 +13,14 @@ use sea_orm::{ColumnTrait, QueryFilter};
 
 use super::{
     super::{
-        queries::{self, Ends, Narrow, Totals},
+        queries::{self, Ends, Narrow, Reads, Totals},
         rules::State,
         stream::Offer,
     },
     node::{Nudge, NudgeContent},
-    reads,
 };
 use crate::base::{
-    Counter, Error, Listing, PageArgs, Result, SortBy,
+    Counter, Error, Listing, PageArgs, SortBy,
     gql::CxExt,
     page, page_from_end,
 };
@@ -44,6 +43,7 @@ impl From<Arc<Offer>> for NudgeDelivery {
     }
 }
 
+/// One nudge offered to one contact on one occasion.
 #[Object]
 impl NudgeDelivery {
     /// The delivery's id: what interactions name.
@@ -55,7 +55,7 @@ impl NudgeDelivery {
         if let Some(offer) = &self.offer {
             return Ok(Arc::clone(&offer.nudge).into());
         }
-        let row = reads(ctx)?.nudges.ask(self.row.nudge_id).await?.ok_or(Error::NotFound)?;
+        let row = Reads::of(ctx)?.nudges.ask(self.row.nudge_id).await?.ok_or(Error::NotFound)?;
         Ok(row.into())
     }
     /// What it says: the version that ran when it was offered.
@@ -63,7 +63,7 @@ impl NudgeDelivery {
         if let Some(offer) = &self.offer {
             return Ok(NudgeContent::of(&offer.version)?);
         }
-        let version = reads(ctx)?.versions.ask(self.row.nudge_version_id).await?;
+        let version = Reads::of(ctx)?.versions.ask(self.row.nudge_version_id).await?;
         Ok(NudgeContent::of(&*version.ok_or(Error::NotFound)?)?)
     }
     /// Where it is shown.
@@ -128,7 +128,11 @@ pub struct NudgeListArgs {
 
 /// The deliveries to a contact, a root, newest first. The same field of every contact of a page costs one
 /// query together, as long as it names no cursor; so does their count.
-pub async fn of_contact(ctx: &Context<'_>, contact: ContactId, args: NudgeListArgs) -> Result<Listing<NudgeDelivery>> {
+pub async fn of_contact(
+    ctx: &Context<'_>,
+    contact: ContactId,
+    args: NudgeListArgs,
+) -> async_graphql::Result<Listing<NudgeDelivery>> {
     use nudge_delivery::{Column, Entity};
     let cx = ctx.cx()?;
     let NudgeListArgs { page: args, state, surface, open } = args;
@@ -144,22 +148,17 @@ pub async fn of_contact(ctx: &Context<'_>, contact: ContactId, args: NudgeListAr
             .filter(narrow.condition(cx.now()));
         return Ok(page(cx, &list, rows, sort, args).await?.listing(NudgeDelivery::from));
     };
-    let reads = reads(ctx)?;
+    let reads = Reads::of(ctx)?;
     let ends = Ends { contact, narrow: narrow.clone(), end };
-    let rows = reads.ends.ask(ends).await.map_err(shared)?.unwrap_or_default();
+    let rows = reads.ends.ask(ends).await?.unwrap_or_default();
     let counted = Arc::clone(reads);
     let totals = Totals { contact, narrow };
     let counter: Counter = Arc::new(move || {
         let (reads, totals) = (Arc::clone(&counted), totals.clone());
-        Box::pin(async move { Ok(reads.totals.ask(totals).await.map_err(shared)?.unwrap_or_default()) })
+        Box::pin(async move { Ok(reads.totals.ask(totals).await?.unwrap_or_default()) })
     });
     let page = page_from_end::<Entity>(cx, &list, rows, &sort, &args, counter)?;
     Ok(page.listing(NudgeDelivery::from))
-}
-
-/// A failure that several fields met together.
-fn shared(error: Arc<Error>) -> Error {
-    Error::Internal(anyhow::Error::new(error))
 }
 
 /// What a contact did with a delivery.

@@ -177,11 +177,11 @@ impl NudgeInteractionsRecordInput {
 #[derive(Debug, Default, InputObject)]
 pub(super) struct NudgeFilter {
     /// All of these hold.
-    and: Option<Vec<NudgeFilter>>,
+    and: Option<Vec<Self>>,
     /// One of these holds.
-    or: Option<Vec<NudgeFilter>>,
+    or: Option<Vec<Self>>,
     /// This does not hold.
-    not: Option<Box<NudgeFilter>>,
+    not: Option<Box<Self>>,
     /// Its key.
     key: Option<StringFilter>,
     /// Its name.

@@ -6,6 +6,7 @@ use super::{super::stream::Told, delivery::NudgeDelivery};
 
 /// One item of a contact's stream of nudges. Each has the cursor to go on behind it.
 #[derive(Union)]
+#[expect(clippy::large_enum_variant, reason = "one lives a frame long, and most are deliveries")]
 pub(super) enum NudgeStreamItem {
     Delivered(NudgeDelivered),
     Withdrawn(NudgeWithdrawn),

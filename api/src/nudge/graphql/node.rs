@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use async_graphql::{Context, ID, Json, Object, SimpleObject};
 use chrono::{DateTime, TimeDelta, Utc};
-use entity::{nudge, nudge_version};
+use entity::{Id, nudge, nudge_version};
 
 use super::{
     super::{
-        queries::{Counts, VERSIONS_LISTED},
+        queries::{Counts, Reads, VERSIONS_LISTED},
         rules::{Action, Condition, Content, Operator},
     },
-    reads,
 };
 use crate::base::{
     Result,
@@ -32,10 +31,11 @@ impl From<Arc<nudge::Model>> for Nudge {
     }
 }
 
+/// A prompt that answers what a contact does.
 #[Object]
 impl Nudge {
     /// The nudge's id.
-    async fn id(&self) -> ID {
+    pub(crate) async fn id(&self) -> ID {
         self.0.id.to_string().into()
     }
     /// What the tenant's code calls it; unique in the tenant, and never changes.
@@ -66,7 +66,7 @@ impl Nudge {
     #[graphql(guard = "gql::NUDGES_READ", visible = "gql::nudges_read")]
     async fn live_version(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<NudgeVersion>> {
         let Some(id) = self.0.live_version_id else { return Ok(None) };
-        Ok(reads(ctx)?.versions.ask(id).await?.map(NudgeVersion))
+        Ok(Reads::of(ctx)?.versions.ask(id).await?.map(NudgeVersion))
     }
     /// The version that can still be changed; null when the newest one is published.
     #[graphql(guard = "gql::NUDGES_READ", visible = "gql::nudges_read")]
@@ -89,15 +89,20 @@ impl Nudge {
     /// How many deliveries there were, by what happened to them.
     #[graphql(guard = "gql::NUDGES_READ", visible = "gql::nudges_read")]
     async fn deliveries(&self, ctx: &Context<'_>) -> async_graphql::Result<NudgeDeliveryCounts> {
-        let counts = reads(ctx)?.counts.ask(self.0.id).await?;
+        let counts = Reads::of(ctx)?.counts.ask(self.0.id).await?;
         Ok(counts.unwrap_or_default().into())
     }
 }
 
 impl Nudge {
     async fn newest_versions(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<Arc<nudge_version::Model>>> {
-        Ok(reads(ctx)?.newest_versions.ask(self.0.id).await?.unwrap_or_default())
+        Ok(Reads::of(ctx)?.newest_versions.ask(self.0.id).await?.unwrap_or_default())
     }
+}
+
+/// The nudge of this id; `None` where there is none.
+pub async fn find(ctx: &Context<'_>, id: Id<nudge::Entity>) -> async_graphql::Result<Option<Nudge>> {
+    Ok(Reads::of(ctx)?.nudges.ask(id).await?.map(Nudge))
 }
 
 /// How many deliveries of a nudge there were. One delivery may count in several of them.
@@ -127,6 +132,7 @@ impl From<Counts> for NudgeDeliveryCounts {
 /// What a nudge says, where, and when. A published one never changes.
 struct NudgeVersion(Arc<nudge_version::Model>);
 
+/// What a nudge says, where, and when. A published one never changes.
 #[Object]
 impl NudgeVersion {
     /// The version's id.

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use async_graphql::dataloader::Loader;
+use async_graphql::{Context, dataloader::Loader};
 use entity::{ContactId, Id, nudge, nudge_delivery, nudge_version};
 use sea_orm::{ColumnTrait, Condition, Order, QueryFilter, QueryOrder, QuerySelect};
 
@@ -26,15 +26,19 @@ pub struct Reads {
 }
 
 impl Reads {
-    pub fn new(cx: &Cx) -> Self {
-        Self {
+    pub fn new(cx: &Cx) -> Arc<Self> {
+        Arc::new(Self {
             nudges: Batch::new(Rows(cx.clone())),
             versions: Batch::new(Rows(cx.clone())),
             newest_versions: Batch::new(Versions(cx.clone())),
             counts: Batch::new(Deliveries(cx.clone())),
             ends: Batch::new(Rows(cx.clone())),
             totals: Batch::new(Rows(cx.clone())),
-        }
+        })
+    }
+    /// The request's own.
+    pub(in crate::nudge) fn of<'a>(ctx: &Context<'a>) -> Result<&'a Arc<Self>> {
+        ctx.data_opt().ok_or(Error::Forbidden)
     }
 }
 
@@ -129,7 +133,8 @@ impl Loader<Id<nudge::Entity>> for Deliveries {
         nudges: &[Id<nudge::Entity>],
     ) -> Result<HashMap<Id<nudge::Entity>, Counts>, Self::Error> {
         use nudge_delivery::{Column, Entity};
-        let rows: Vec<(Id<nudge::Entity>, i64, i64, i64, i64, i64, i64)> = self
+        type Row = (Id<nudge::Entity>, i64, i64, i64, i64, i64, i64);
+        let rows: Vec<Row> = self
             .0
             .db()
             .find::<Entity>()

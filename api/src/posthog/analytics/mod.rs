@@ -77,7 +77,8 @@ impl AnalyticsLoader {
             .filter_map(|(_, item)| Some((item, Arc::new(spec(item, &metrics)?))))
             .collect();
         let people = contacts.iter().filter_map(|contact| {
-            let ids = ids.remove(contact)?;
+            // A contact always has an id of its own: one without is not there, or another tenant's.
+            let ids = ids.remove(contact).filter(|ids| !ids.is_empty())?;
             Some(Person { contact: *contact, ids })
         });
         let cells = self
@@ -178,6 +179,8 @@ pub(super) fn window_s(field: &str, window: Duration) -> Result<i64> {
     }
 }
 
+/// What PostHog observes of a contact, under all its ids. Each field is null, with an error at its path, while PostHog
+/// does not answer; the contact stands.
 #[Object]
 impl ContactAnalytics {
     /// What the contact did lately. Events of the last minute may be missing: `asOf` says when PostHog counted.

@@ -1,0 +1,414 @@
+//! Every root field, tried with another tenant's ids and keys, and as every principal. A field that is not in
+//! [`TRIES`] fails the first test: add it there, with what an intruder would send.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use api::{
+    base::{Cx, gql::SCOPES},
+    schema,
+};
+use async_graphql::{Request, Variables};
+use entity::{
+    ContactId, EventId, Id, TenantOwned, api_key, contact, contact_alias, contact_evidence, contact_identifier,
+    contact_trait, dead_letter, event, idempotency, metric, nudge, nudge_decision, nudge_delivery, nudge_interaction,
+    nudge_version, posthog_connection,
+};
+use futures_util::StreamExt as _;
+use sea_orm::Set;
+use serde_json::{Value, json};
+use tests::{Kit, OPERATOR, Tenant, on_each_database};
+
+use crate::contact::{ask, upsert};
+
+/// Who tries.
+#[derive(Clone, Copy, PartialEq)]
+enum By {
+    /// Another tenant's secret key that holds every scope.
+    Key,
+    /// A contact of the other tenant.
+    Contact,
+    /// The same, over a subscription.
+    Stream,
+}
+use By::{Contact, Key, Stream};
+
+/// What the intruder must be answered.
+enum Answer {
+    /// This data, in JSON.
+    Data(&'static str),
+    /// Errors of this code at the root, one a field.
+    Code(&'static str),
+    /// No item at all.
+    Silence,
+}
+use Answer::{Code, Data, Silence};
+
+struct Try {
+    field: &'static str,
+    by: By,
+    /// Capitals stand for the victim's ids: `CONTACT`, `EVENT`, `KEY`, `METRIC`, `NUDGE`, `DELIVERY`, `LETTER`, `TENANT`.
+    document: &'static str,
+    answer: Answer,
+}
+
+const fn tried(field: &'static str, by: By, document: &'static str, answer: Answer) -> Try {
+    Try {
+        field,
+        by,
+        document,
+        answer,
+    }
+}
+
+const TRIES: &[Try] = &[
+    tried(
+        "contact",
+        Key,
+        r#"{ a: contact(id: "CONTACT") { id } b: contact(by: {externalId: "victim"}) { id } c: contact(by: {email: "victim@example.com"}) { id } }"#,
+        Data(r#"{"a": null, "b": null, "c": null}"#),
+    ),
+    tried(
+        "contacts",
+        Key,
+        r#"{ contacts(filter: {or: [{email: {contains: "victim"}}, {trait: {key: "secret", exists: true}}, {events: {some: {name: "secret event"}}}]}) { totalCount edges { node { id } } } }"#,
+        Data(r#"{"contacts": {"totalCount": 0, "edges": []}}"#),
+    ),
+    tried("deadLetters", Key, "{ deadLetters { totalCount edges { node { id } } } }", Data(r#"{"deadLetters": {"totalCount": 0, "edges": []}}"#)),
+    tried(
+        "events",
+        Key,
+        r#"{ events(filter: {contactId: "CONTACT"}) { totalCount } named: events(filter: {name: {eq: "secret event"}}) { edges { node { id } } } }"#,
+        Data(r#"{"events": {"totalCount": 0}, "named": {"edges": []}}"#),
+    ),
+    tried("featureFlags", Key, "{ featureFlags { key } }", Code("POSTHOG_NOT_CONNECTED")),
+    tried("hogql", Key, r#"{ hogql(query: "SELECT 1") { rows } }"#, Code("POSTHOG_NOT_CONNECTED")),
+    tried("me", Contact, r#"{ me { externalId events(filter: {name: {eq: "$set"}}) { totalCount } } }"#, Data(r#"{"me": {"externalId": "intruder", "events": {"totalCount": 1}}}"#)),
+    tried("metrics", Key, "{ metrics { totalCount edges { node { id } } } }", Data(r#"{"metrics": {"totalCount": 0, "edges": []}}"#)),
+    tried("node", Key, r#"{ a: node(id: "CONTACT") { id } b: node(id: "EVENT") { id } c: node(id: "NUDGE") { id } }"#, Data(r#"{"a": null, "b": null, "c": null}"#)),
+    tried("node", Contact, r#"{ a: node(id: "CONTACT") { id } b: node(id: "EVENT") { id } }"#, Data(r#"{"a": null, "b": null}"#)),
+    tried("nodes", Key, r#"{ nodes(ids: ["CONTACT", "EVENT", "KEY", "METRIC", "NUDGE", "DELIVERY", "LETTER", "TENANT"]) { id } }"#, Data(r#"{"nodes": [null, null, null, null, null, null, null, null]}"#)),
+    tried("nudge", Key, r#"{ a: nudge(id: "NUDGE") { id } b: nudge(key: "secret-nudge") { id } }"#, Data(r#"{"a": null, "b": null}"#)),
+    tried("nudges", Key, "{ nudges { totalCount edges { node { id } } } }", Data(r#"{"nudges": {"totalCount": 0, "edges": []}}"#)),
+    tried("tenant", Key, "{ tenant { name posthog { id } } }", Data(r#"{"tenant": {"name": "intruders", "posthog": null}}"#)),
+    tried("tenants", Key, "{ tenants { totalCount } }", Code("FORBIDDEN")),
+    tried("alias", Key, r#"mutation { alias(input: {userId: "victim", alias: "intruder"}) { accepted } }"#, Data(r#"{"alias": {"accepted": true}}"#)),
+    tried("apiKeyCreate", Key, r#"mutation { apiKeyCreate(input: {kind: PUBLISHABLE, name: "own"}) { apiKey { name } } }"#, Data(r#"{"apiKeyCreate": {"apiKey": {"name": "own"}}}"#)),
+    tried("apiKeyRevoke", Key, r#"mutation { apiKeyRevoke(input: {id: "KEY"}) { apiKey { id } userErrors { code } } }"#, Data(r#"{"apiKeyRevoke": {"apiKey": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#)),
+    tried("apiKeyRotate", Key, r#"mutation { apiKeyRotate(input: {id: "KEY"}) { key userErrors { code } } }"#, Data(r#"{"apiKeyRotate": {"key": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#)),
+    tried("contactTokenCreate", Key, r#"mutation { contactTokenCreate(input: {contactId: "CONTACT"}) { token userErrors { code } } }"#, Data(r#"{"contactTokenCreate": {"token": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#)),
+    tried("contactUpdate", Key, r#"mutation { contactUpdate(input: {id: "CONTACT", name: "x"}) { contact { id } userErrors { code } } }"#, Data(r#"{"contactUpdate": {"contact": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#)),
+    tried("contactUpsert", Key, r#"mutation { contactUpsert(input: {externalId: "victim", traits: {mine: 1}}) { contact { traits } userErrors { code } } }"#, Data(r#"{"contactUpsert": {"contact": {"traits": {"mine": 1}}, "userErrors": []}}"#)),
+    tried("deadLetterReplay", Key, r#"mutation { deadLetterReplay(input: {ids: ["LETTER"]}) { deadLetters { id } userErrors { code } } }"#, Data(r#"{"deadLetterReplay": {"deadLetters": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#)),
+    tried("identify", Key, r#"mutation { identify(input: {userId: "victim", email: "victim@example.com"}) { accepted } }"#, Data(r#"{"identify": {"accepted": true}}"#)),
+    tried("metricDelete", Key, r#"mutation { metricDelete(input: {id: "METRIC"}) { deletedId userErrors { code } } }"#, Data(r#"{"metricDelete": {"deletedId": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#)),
+    tried("metricSave", Key, r#"mutation { metricSave(input: {key: "secret_metric", expression: "count()"}) { userErrors { code } } }"#, Data(r#"{"metricSave": {"userErrors": []}}"#)),
+    tried("nudgeArchive", Key, r#"mutation { nudgeArchive(input: {id: "NUDGE"}) { nudge { id } userErrors { code } } }"#, Data(r#"{"nudgeArchive": {"nudge": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#)),
+    tried(
+        "nudgeInteractionsRecord",
+        Contact,
+        r#"mutation { nudgeInteractionsRecord(input: {interactions: [{deliveryId: "DELIVERY", kind: CLICKED, clientId: "c1", at: "2026-01-01T09:00:00Z"}]}) { interactions { kind } userErrors { code } } }"#,
+        Data(r#"{"nudgeInteractionsRecord": {"interactions": [], "userErrors": [{"code": "NOT_FOUND"}]}}"#),
+    ),
+    tried("nudgePublish", Key, r#"mutation { nudgePublish(input: {id: "NUDGE"}) { nudge { id } userErrors { code } } }"#, Data(r#"{"nudgePublish": {"nudge": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#)),
+    tried(
+        "nudgeSave",
+        Key,
+        r#"mutation { nudgeSave(input: {id: "NUDGE", surface: "web", content: {title: "x", body: "x"}, trigger: {event: "x"}}) { nudge { id } userErrors { code } } }"#,
+        Data(r#"{"nudgeSave": {"nudge": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#),
+    ),
+    tried("posthogConnect", Key, r#"mutation { posthogConnect(input: {ingestHost: "nonsense", projectId: "1", projectToken: "phc_x"}) { connection { id } } }"#, Data(r#"{"posthogConnect": {"connection": null}}"#)),
+    tried("posthogDisconnect", Key, "mutation { posthogDisconnect { disconnectedId userErrors { code } } }", Data(r#"{"posthogDisconnect": {"disconnectedId": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#)),
+    tried("tenantCreate", Key, r#"mutation { tenantCreate(input: {name: "x"}) { secretKey } }"#, Code("FORBIDDEN")),
+    tried("tenantDelete", Key, r#"mutation { tenantDelete(input: {id: "TENANT", name: "victims"}) { tenantId } }"#, Code("FORBIDDEN")),
+    tried("tenantResume", Key, r#"mutation { tenantResume(input: {id: "TENANT"}) { tenant { id } } }"#, Code("FORBIDDEN")),
+    tried("tenantSuspend", Key, r#"mutation { tenantSuspend(input: {id: "TENANT"}) { tenant { id } } }"#, Code("FORBIDDEN")),
+    tried("track", Key, r#"mutation { track(input: {event: "x", contactId: "CONTACT"}) { accepted userErrors { code } } }"#, Data(r#"{"track": {"accepted": false, "userErrors": [{"code": "NOT_FOUND"}]}}"#)),
+    tried("trackBatch", Key, r#"mutation { trackBatch(input: {events: [{event: "x", contactId: "CONTACT"}]}) { accepted userErrors { code } } }"#, Data(r#"{"trackBatch": {"accepted": 0, "userErrors": [{"code": "NOT_FOUND"}]}}"#)),
+    tried("nudges", Stream, "subscription { nudges { __typename } }", Silence),
+];
+
+/// How long a subscription is listened to that must stay silent.
+const LISTENED: Duration = Duration::from_millis(200);
+
+/// Words of the victim's that must never be answered to another.
+const SECRETS: &[&str] = &["victims", "victim@", "secret value", "secret title", "secret error", "secret name", "phc_secret"];
+
+/// What the victim has, by the capitals that stand for it.
+struct Victim {
+    tenant: Tenant,
+    ids: Vec<(&'static str, String)>,
+}
+
+impl Victim {
+    async fn new(kit: &Kit) -> anyhow::Result<Self> {
+        let tenant = kit.tenant("victims").await?;
+        let sk = &tenant.secret_key;
+        let input = json!({"externalId": "victim", "email": "victim@example.com", "traits": {"secret": "secret value"}});
+        let contact_id = upsert(kit, &tenant, input).await;
+        let tell = "mutation { track(input: {event: \"secret event\", userId: \"victim\"}) { accepted } }";
+        ask(kit, sk, tell, json!({})).await;
+        let events = ask(kit, sk, "{ events(filter: {name: {eq: \"secret event\"}}) { edges { node { id } } } }", json!({})).await;
+        let event_id = events["events"]["edges"][0]["node"]["id"].as_str().unwrap().to_owned();
+        let save = "mutation { nudgeSave(input: {key: \"secret-nudge\", name: \"secret name\", surface: \"web\", content: {title: \"secret title\", body: \"x\"}, trigger: {event: \"x\"}}) { nudge { id } userErrors { message } } }";
+        let saved = ask(kit, sk, save, json!({})).await;
+        let nudge_id = saved["nudgeSave"]["nudge"]["id"].as_str().unwrap().to_owned();
+        ask(kit, sk, &format!("mutation {{ nudgePublish(input: {{id: \"{nudge_id}\"}}) {{ userErrors {{ message }} }} }}"), json!({})).await;
+        let save = "mutation { metricSave(input: {key: \"secret_metric\", expression: \"count()\"}) { metric { id } userErrors { message } } }";
+        let saved = ask(kit, sk, save, json!({})).await;
+        let metric_id = saved["metricSave"]["metric"]["id"].as_str().unwrap().to_owned();
+        let keys = ask(kit, sk, "{ tenant { apiKeys { id } } }", json!({})).await;
+        let key_id = keys["tenant"]["apiKeys"][0]["id"].as_str().unwrap().to_owned();
+        let rows = Rows {
+            contact: ContactId::parse(&contact_id).unwrap(),
+            event: EventId::parse(&event_id).unwrap(),
+            nudge: Id::parse(&nudge_id).unwrap(),
+        };
+        let (delivery_id, letter_id) = rows.add(&tenant.cx).await?;
+        Ok(Self {
+            ids: vec![
+                ("CONTACT", contact_id),
+                ("DELIVERY", delivery_id),
+                ("EVENT", event_id),
+                ("KEY", key_id),
+                ("LETTER", letter_id),
+                ("METRIC", metric_id),
+                ("NUDGE", nudge_id),
+                ("TENANT", tenant.id.to_string()),
+            ],
+            tenant,
+        })
+    }
+    fn named_in(&self, document: &str) -> String {
+        self.ids.iter().fold(document.to_owned(), |text, (capitals, id)| text.replace(capitals, id))
+    }
+    /// Everything of the victim's, as text.
+    async fn rows(&self) -> anyhow::Result<String> {
+        async fn all<E: TenantOwned>(cx: &Cx) -> anyhow::Result<String>
+        where
+            E::Model: std::fmt::Debug,
+        {
+            let mut rows: Vec<String> = cx.db().find::<E>().all().await?.iter().map(|row| format!("{row:?}")).collect();
+            rows.sort_unstable();
+            Ok(rows.join("\n"))
+        }
+        let cx = &self.tenant.cx;
+        Ok([
+            all::<api_key::Entity>(cx).await?,
+            all::<contact::Entity>(cx).await?,
+            all::<contact_alias::Entity>(cx).await?,
+            all::<contact_evidence::Entity>(cx).await?,
+            all::<contact_identifier::Entity>(cx).await?,
+            all::<contact_trait::Entity>(cx).await?,
+            all::<dead_letter::Entity>(cx).await?,
+            all::<event::Entity>(cx).await?,
+            all::<idempotency::Entity>(cx).await?,
+            all::<metric::Entity>(cx).await?,
+            all::<nudge::Entity>(cx).await?,
+            all::<nudge_decision::Entity>(cx).await?,
+            all::<nudge_delivery::Entity>(cx).await?,
+            all::<nudge_interaction::Entity>(cx).await?,
+            all::<nudge_version::Entity>(cx).await?,
+            all::<posthog_connection::Entity>(cx).await?,
+        ]
+        .join("\n"))
+    }
+}
+
+/// What no mutation makes by itself: a delivery, a dead letter and a connection.
+#[derive(Clone, Copy)]
+struct Rows {
+    contact: ContactId,
+    event: EventId,
+    nudge: Id<nudge::Entity>,
+}
+
+impl Rows {
+    async fn add(self, cx: &Cx) -> anyhow::Result<(String, String)> {
+        let version = cx.db().find::<nudge_version::Entity>().one().await?.unwrap();
+        let Self { contact, event, nudge } = self;
+        let ids = cx
+            .write(async move |tx| {
+                let delivery = tx
+                    .insert(nudge_delivery::ActiveModel {
+                        id: Set(tx.new_id()),
+                        tenant_id: Set(tx.tenant()),
+                        nudge_id: Set(nudge),
+                        nudge_version_id: Set(version.id),
+                        contact_id: Set(contact),
+                        event_id: Set(event),
+                        surface: Set("web".to_owned()),
+                        priority: Set(0),
+                        offered_at: Set(tx.now()),
+                        ..Default::default()
+                    })
+                    .await?;
+                let letter = tx
+                    .insert(dead_letter::ActiveModel {
+                        id: Set(tx.new_id()),
+                        tenant_id: Set(tx.tenant()),
+                        consumer: Set("nudge".to_owned()),
+                        event_id: Set(event),
+                        error: Set("secret error".to_owned()),
+                        attempts: Set(10),
+                        created_at: Set(tx.now()),
+                        replayed_at: Set(None),
+                    })
+                    .await?;
+                tx.insert(posthog_connection::ActiveModel {
+                    id: Set(tx.new_id()),
+                    tenant_id: Set(tx.tenant()),
+                    ingest_host: Set("https://eu.example.com".to_owned()),
+                    api_host: Set("https://eu.example.com".to_owned()),
+                    ui_host: Set("https://eu.example.com".to_owned()),
+                    project_id: Set("1".to_owned()),
+                    project_token: Set("phc_secret".to_owned()),
+                    capabilities: Set(json!({})),
+                    forwarded_xid: Set(0),
+                    forwarded_seq: Set(0),
+                    forward_attempt: Set(0),
+                    created_at: Set(tx.now()),
+                    updated_at: Set(tx.now()),
+                    ..Default::default()
+                })
+                .await?;
+                Ok((delivery.id.to_string(), letter.id.to_string()))
+            })
+            .await?;
+        Ok(ids)
+    }
+}
+
+/// The names of the root fields of `query`, `mutation` and `subscription`, as introspection tells them.
+fn root_fields(introspected: &Value) -> BTreeSet<(String, String)> {
+    let mut names = BTreeSet::new();
+    for kind in ["queryType", "mutationType", "subscriptionType"] {
+        let fields = introspected["__schema"][kind]["fields"].as_array();
+        for field in fields.into_iter().flatten() {
+            names.insert((kind.to_owned(), field["name"].as_str().unwrap().to_owned()));
+        }
+    }
+    names
+}
+
+const ROOTS: &str = "{ __schema { queryType { fields { name } } mutationType { fields { name } } subscriptionType { fields { name } } } }";
+
+fn kind_of(document: &str) -> &'static str {
+    if document.starts_with("mutation") {
+        "mutationType"
+    } else if document.starts_with("subscription") {
+        "subscriptionType"
+    } else {
+        "queryType"
+    }
+}
+
+#[tokio::test]
+async fn every_root_field_is_among_those_that_are_tried() {
+    let answer = schema::build().finish().execute(ROOTS).await;
+    let there = root_fields(&serde_json::to_value(answer).unwrap()["data"]);
+    let tried: BTreeSet<_> = TRIES
+        .iter()
+        .map(|attempt| (kind_of(attempt.document).to_owned(), attempt.field.to_owned()))
+        .collect();
+    assert_eq!(there, tried);
+}
+
+#[tokio::test]
+async fn another_tenants_ids_and_keys_open_nothing_and_change_nothing() -> anyhow::Result<()> {
+    on_each_database(async |kit| {
+        let victim = Victim::new(&kit).await?;
+        let before = victim.rows().await?;
+        let intruder = kit.tenant("intruders").await?;
+        let own = upsert(&kit, &intruder, json!({"externalId": "intruder"})).await;
+        let token = kit.contact_token(&intruder, ContactId::parse(&own).unwrap()).await?;
+        let server = kit.serve().await?;
+        let client = reqwest::Client::new();
+        for attempt in TRIES {
+            let document = victim.named_in(attempt.document);
+            let answer: Value = match attempt.by {
+                Stream => match stream(&kit, &token, &document).await? {
+                    Some(item) => item,
+                    None => json!({"data": null}),
+                },
+                by => {
+                    let credential = if by == Contact { &token } else { &intruder.secret_key };
+                    let sent = client
+                        .post(server.url("/graphql"))
+                        .bearer_auth(credential)
+                        .json(&json!({"query": document}))
+                        .send()
+                        .await?;
+                    sent.json().await?
+                }
+            };
+            match attempt.answer {
+                Data(data) => {
+                    assert_eq!(answer["errors"], Value::Null, "{document}");
+                    assert_eq!(answer["data"], serde_json::from_str::<Value>(data)?, "{document}");
+                }
+                Code(code) => assert_eq!(answer["errors"][0]["extensions"]["code"], code, "{document}"),
+                Silence => assert_eq!(answer, json!({"data": null}), "{document}"),
+            }
+            let text = answer.to_string();
+            for secret in SECRETS {
+                assert!(!text.contains(secret), "{document} was answered {text}");
+            }
+        }
+        assert_eq!(victim.rows().await?, before);
+        server.stop().await
+    })
+    .await
+}
+
+/// The first item of a subscription, if one comes soon.
+async fn stream(kit: &Kit, credential: &str, document: &str) -> anyhow::Result<Option<Value>> {
+    let caller = kit.app.principals.by_token(credential).await?;
+    let request = Request::new(document).variables(Variables::default());
+    let items = kit.app.subscribe(&caller, request, "test".to_owned());
+    let mut items = std::pin::pin!(items);
+    match tokio::time::timeout(LISTENED, items.next()).await {
+        Ok(Some(item)) => Ok(Some(serde_json::to_value(item)?)),
+        Ok(None) | Err(_) => Ok(None),
+    }
+}
+
+#[tokio::test]
+async fn introspection_shows_each_principal_exactly_the_fields_it_may_use() -> anyhow::Result<()> {
+    on_each_database(async |kit| {
+        let acme = kit.tenant("acme").await?;
+        let own = upsert(&kit, &acme, json!({"externalId": "u1"})).await;
+        let mut principals = vec![
+            ("operator".to_owned(), OPERATOR.to_owned()),
+            ("publishable key".to_owned(), acme.publishable_key.clone()),
+            ("contact".to_owned(), kit.contact_token(&acme, ContactId::parse(&own).unwrap()).await?),
+        ];
+        for scope in SCOPES {
+            principals.push(((*scope).to_owned(), kit.key(&acme, &[*scope]).await?));
+        }
+        for (name, credential) in principals {
+            let shown = root_fields(&ask(&kit, &credential, ROOTS, json!({})).await);
+            let mut usable = BTreeSet::new();
+            for attempt in TRIES {
+                // Capitals name nothing that is there.
+                let answer = if attempt.by == Stream {
+                    stream(&kit, &credential, attempt.document).await?.unwrap_or_default()
+                } else {
+                    kit.gql(&credential, attempt.document, json!({})).await
+                };
+                let errors = answer["errors"].as_array().cloned().unwrap_or_default();
+                let invalid = errors.iter().any(|error| error["extensions"]["code"] == "GRAPHQL_VALIDATION_FAILED");
+                assert!(!invalid, "{errors:?}");
+                let refused = errors.iter().any(|error| {
+                    let at_root = error["path"].as_array().is_some_and(|path| path.len() == 1);
+                    at_root && error["extensions"]["code"] == "FORBIDDEN"
+                });
+                if !refused {
+                    usable.insert((kind_of(attempt.document).to_owned(), attempt.field.to_owned()));
+                }
+            }
+            assert_eq!(shown, usable, "{name}");
+        }
+        Ok(())
+    })
+    .await
+}
