@@ -142,7 +142,7 @@ async fn a_call_that_failed_frees_its_key_and_expired_keys_are_cleared_away() ->
 async fn a_secret_that_is_shown_once_is_shown_again_to_its_own_call_and_stored_sealed() -> anyhow::Result<()> {
     on_each_database(async |kit| {
         let acme = kit.tenant("acme").await?;
-        let create = "mutation { apiKeyCreate(input: {kind: SECRET, name: \"ci\"}) @idempotent(key: \"k1\") { key apiKey { id } userErrors { message } } }";
+        let create = "mutation { apiKeyCreate(input: {kind: SECRET, name: \"ci\", scopes: [\"contacts:read\"]}) @idempotent(key: \"k1\") { key apiKey { id } userErrors { message } } }";
         let first = kit.gql(&acme.secret_key, create, json!({})).await;
         let key = first["data"]["apiKeyCreate"]["key"].as_str().unwrap();
         assert_eq!(kit.gql(&acme.secret_key, create, json!({})).await, first);

@@ -15,5 +15,6 @@ mod rows;
 mod schema;
 mod serve;
 mod tenant;
+mod transports;
 mod wire;
 mod worker;

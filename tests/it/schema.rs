@@ -54,8 +54,9 @@ async fn every_type_field_argument_and_enum_value_says_what_it_is() {
                 silent.push(place);
             }
         };
-        let root = ["Query", "Mutation", "Subscription"].contains(&name);
-        if !root {
+        // The engine gives these no place for a text.
+        let engines = name.ends_with("Connection") && name != "PosthogConnection";
+        if !engines && !["Query", "Mutation", "Subscription"].contains(&name) {
             hear(name.to_owned(), ty);
         }
         for part in ["fields", "inputFields", "enumValues"] {
@@ -160,24 +161,24 @@ async fn a_field_that_fails_is_null_where_it_may_be_and_nulls_its_parent_where_n
     assert_eq!(
         engine("{ part { fine x: absent inner { absent fine } } fast }").await,
         concat!(
-            r#"{"data":{"part":{"fine":3,"x":null,"inner":{"absent":null,"fine":3}},"fast":2},"#,
-            r#""errors":[{"message":"absent failed","locations":[{"line":1,"column":15}],"path":["part","x"]},"#,
-            r#"{"message":"absent failed","locations":[{"line":1,"column":33}],"path":["part","inner","absent"]}]}"#
+            r#"{"errors":[{"message":"absent failed","locations":[{"line":1,"column":15}],"path":["part","x"]},"#,
+            r#"{"message":"absent failed","locations":[{"line":1,"column":33}],"path":["part","inner","absent"]}],"#,
+            r#""data":{"part":{"fine":3,"x":null,"inner":{"absent":null,"fine":3}},"fast":2}}"#
         )
     );
     assert_eq!(
         engine("{ part { fine inner { y: required } } fast }").await,
         concat!(
-            r#"{"data":{"part":null,"fast":2},"#,
-            r#""errors":[{"message":"required failed","locations":[{"line":1,"column":23}],"path":["part","inner","y"]}]}"#
+            r#"{"errors":[{"message":"required failed","locations":[{"line":1,"column":23}],"path":["part","inner","y"]}],"#,
+            r#""data":{"part":null,"fast":2}}"#
         )
     );
     assert_eq!(
         engine("{ parts { absent fine } fast }").await,
         concat!(
-            r#"{"data":{"parts":[{"absent":null,"fine":3},{"absent":null,"fine":3}],"fast":2},"#,
-            r#""errors":[{"message":"absent failed","locations":[{"line":1,"column":11}],"path":["parts",0,"absent"]},"#,
-            r#"{"message":"absent failed","locations":[{"line":1,"column":11}],"path":["parts",1,"absent"]}]}"#
+            r#"{"errors":[{"message":"absent failed","locations":[{"line":1,"column":11}],"path":["parts",0,"absent"]},"#,
+            r#"{"message":"absent failed","locations":[{"line":1,"column":11}],"path":["parts",1,"absent"]}],"#,
+            r#""data":{"parts":[{"absent":null,"fine":3},{"absent":null,"fine":3}],"fast":2}}"#
         )
     );
 }
@@ -208,15 +209,15 @@ async fn an_answer_of_ours_has_the_order_of_its_document_and_its_errors_at_their
         assert_eq!(
             text(&kit, &reader, "{ contact(by: {externalId: \"u1\"}) { name events { totalCount } } }").await?,
             concat!(
-                r#"{"data":{"contact":null},"errors":[{"message":"this credential may not do this","locations":[{"line":1,"column":48}],"#,
-                r#""path":["contact","events"],"extensions":{"code":"FORBIDDEN","requestId":"r1"}}]}"#
+                r#"{"errors":[{"message":"this credential may not do this","locations":[{"line":1,"column":42}],"#,
+                r#""path":["contact","events"],"extensions":{"code":"FORBIDDEN","requestId":"r1"}}],"data":{"contact":null}}"#
             )
         );
         assert_eq!(
             text(&kit, &reader, "{ me { id } contact(by: {externalId: \"u1\"}) { name } }").await?,
             concat!(
-                r#"{"data":{"me":null,"contact":{"name":"Ann"}},"errors":[{"message":"this credential may not do this","#,
-                r#""locations":[{"line":1,"column":3}],"path":["me"],"extensions":{"code":"FORBIDDEN","requestId":"r1"}}]}"#
+                r#"{"errors":[{"message":"this credential may not do this","locations":[{"line":1,"column":3}],"#,
+                r#""path":["me"],"extensions":{"code":"FORBIDDEN","requestId":"r1"}}],"data":{"me":null,"contact":{"name":"Ann"}}}"#
             )
         );
         Ok(())

@@ -9,6 +9,8 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait, Func, LikeExpr},
 };
 
+use super::storable;
+
 /// Marks a wildcard that is meant as itself. Not the backslash, which PostgreSQL's strings may read themselves.
 const LIKE_ESCAPE: char = '!';
 
@@ -68,10 +70,11 @@ impl StringFilter {
     }
     /// For a `value` of which a row may have several, or none.
     pub fn among(&self, value: &Expr) -> Among {
-        let is_in = |texts: &Vec<String>| value.clone().is_in(texts.iter().map(String::as_str));
+        let is = |text: &String| value.clone().eq(storable(text.clone()));
+        let is_in = |texts: &Vec<String>| value.clone().is_in(texts.iter().cloned().map(storable));
         let mut among = Among::default();
         for condition in [
-            self.eq.as_ref().map(|text| value.clone().eq(text.as_str())),
+            self.eq.as_ref().map(is),
             self.r#in.as_ref().map(is_in),
             self.contains.as_ref().map(|text| like(value, "%", text)),
             self.starts_with.as_ref().map(|text| like(value, "", text)),
@@ -82,7 +85,7 @@ impl StringFilter {
             among.must(condition);
         }
         for condition in [
-            self.ne.as_ref().map(|text| value.clone().eq(text.as_str())),
+            self.ne.as_ref().map(is),
             self.not_in.as_ref().map(is_in),
         ]
         .into_iter()
@@ -166,7 +169,7 @@ pub enum OrderDirection {
 /// `text` anywhere after `before`, whatever the case of its letters. SQLite itself lowers ASCII letters alone.
 pub fn like(value: &Expr, before: &str, text: &str) -> Expr {
     let mut pattern = String::from(before);
-    for c in text.to_lowercase().chars() {
+    for c in storable(text.to_lowercase()).chars() {
         if matches!(c, '%' | '_' | LIKE_ESCAPE) {
             pattern.push(LIKE_ESCAPE);
         }

@@ -287,6 +287,7 @@ where
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Duration(pub TimeDelta);
 
+/// A length of time in ISO 8601, of weeks, days, hours, minutes and seconds: `P7D`, `PT1H30M`. Months and years are refused.
 #[Scalar(name = "Duration", specified_by_url = "https://www.rfc-editor.org/rfc/rfc3339#appendix-A")]
 impl ScalarType for Duration {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -311,6 +312,7 @@ impl ScalarType for Duration {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url(pub String);
 
+/// An absolute URL.
 #[Scalar(name = "URL", specified_by_url = "https://url.spec.whatwg.org/")]
 impl ScalarType for Url {
     fn parse(value: Value) -> InputValueResult<Self> {

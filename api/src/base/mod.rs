@@ -13,6 +13,7 @@ mod module;
 mod outbound;
 mod page;
 mod secrets;
+mod text;
 
 pub use batch::Batch;
 pub use bus::Bus;
@@ -27,3 +28,4 @@ pub use page::{
     Counter, FromEnd, Listing, Page, PageArgs, SortBy, page, page_from_end, system_page,
 };
 pub use secrets::{Secrets, fingerprint, hex};
+pub use text::{storable, storable_json};

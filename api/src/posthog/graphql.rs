@@ -32,6 +32,7 @@ impl PosthogConnection {
     }
 }
 
+/// A tenant's connection to its PostHog project.
 #[Object]
 impl PosthogConnection {
     /// The connection's id.
@@ -80,6 +81,7 @@ impl PosthogConnection {
 /// How a tenant's events get to PostHog.
 struct PosthogForwarder<'a>(&'a posthog_connection::Model);
 
+/// How a tenant's events get to PostHog.
 #[Object]
 impl PosthogForwarder<'_> {
     /// Events not sent yet, counted up to 1,000.
@@ -145,6 +147,7 @@ impl From<metric::Model> for Metric {
     }
 }
 
+/// A number, text or list that PostHog computes for each contact.
 #[Object]
 impl Metric {
     /// The metric's id.

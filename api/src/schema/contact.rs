@@ -38,6 +38,7 @@ impl From<entity::contact::Model> for Contact {
     }
 }
 
+/// One person, over every touchpoint.
 #[Object]
 impl Contact {
     /// The contact's id. The id of a contact that this one absorbed leads here, too.

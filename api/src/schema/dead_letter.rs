@@ -22,6 +22,7 @@ const REPLAY_MAX: usize = 100;
 /// An event that a consumer gave up on. Nothing is lost: it is replayed when the cause is mended.
 pub(super) struct DeadLetter(dead_letter::Model);
 
+/// An event that a consumer gave up on. Nothing is lost: it is replayed when the cause is mended.
 #[Object]
 impl DeadLetter {
     /// The letter's id.
@@ -114,6 +115,7 @@ impl DeadLetterQuery {
     }
 }
 
+/// Which events go back to their consumers.
 #[derive(InputObject)]
 struct DeadLetterReplayInput {
     /// The letters to replay; 1 to 100.

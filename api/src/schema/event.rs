@@ -27,6 +27,7 @@ impl From<event::Model> for Event {
     }
 }
 
+/// One thing that happened, as it is in the log for ever.
 #[Object]
 impl Event {
     /// The event's id.

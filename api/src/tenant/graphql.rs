@@ -86,6 +86,7 @@ impl TryFrom<api_key::Model> for ApiKey {
     }
 }
 
+/// A tenant to make.
 #[derive(InputObject)]
 struct TenantCreateInput {
     /// What people call it; 1 to 200 characters.
@@ -105,6 +106,7 @@ struct TenantCreatePayload {
     errors: UserErrors,
 }
 
+/// A tenant to delete with everything in it.
 #[derive(InputObject)]
 struct TenantDeleteInput {
     /// The tenant's id.
@@ -122,12 +124,14 @@ struct TenantDeletePayload {
     errors: UserErrors,
 }
 
+/// A tenant to suspend.
 #[derive(InputObject)]
 struct TenantSuspendInput {
     /// The tenant's id.
     id: ID,
 }
 
+/// A suspended tenant to resume.
 #[derive(InputObject)]
 struct TenantResumeInput {
     /// The tenant's id.
@@ -152,6 +156,7 @@ struct TenantResumePayload {
     errors: UserErrors,
 }
 
+/// A key to make.
 #[derive(InputObject)]
 struct ApiKeyCreateInput {
     /// Where it may be used.
@@ -174,6 +179,7 @@ struct ApiKeyCreatePayload {
     errors: UserErrors,
 }
 
+/// A key to replace by a new one.
 #[derive(InputObject)]
 struct ApiKeyRotateInput {
     /// The id of the key to replace.
@@ -198,6 +204,7 @@ struct ApiKeyRotatePayload {
     errors: UserErrors,
 }
 
+/// A key to revoke at once.
 #[derive(InputObject)]
 struct ApiKeyRevokeInput {
     /// The id of the key to end.
@@ -213,6 +220,7 @@ struct ApiKeyRevokePayload {
     errors: UserErrors,
 }
 
+/// Whom a token speaks for, and how long.
 #[derive(InputObject)]
 struct ContactTokenCreateInput {
     /// The contact to speak for; the id of an absorbed contact stands for the one it became.

@@ -117,7 +117,12 @@ async fn each_contact_of_a_page_shows_its_own_last_events() -> anyhow::Result<()
 #[tokio::test]
 async fn a_page_costs_the_same_statements_however_many_contacts_it_shows() -> anyhow::Result<()> {
     on_each_database(async |kit| {
-        let acme = crowd(&kit, 50).await?;
+        let acme = kit.tenant("acme").await?;
+        let events: Value = (0..50)
+            .map(|n| json!({"event": "seen", "userId": format!("u{n}"), "properties": {"$set": {"n": n, "email": format!("u{n}@example.com")}}}))
+            .collect();
+        let batch = "mutation($events: [TrackInput!]!) { trackBatch(input: {events: $events}) { accepted } }";
+        ask(&kit, &acme.secret_key, batch, json!({"events": events})).await;
         let query = "query($first: Int) { contacts(first: $first) { totalCount edges { node {
             id status externalId email phone name anonymousIds traits trait(key: \"n\")
             identifiers { kind value } attribution { firstTouch { source } }

@@ -19,6 +19,7 @@ use crate::{
     base::{
         Error, Result, Scope,
         filter::{Among, DateTimeFilter, StringFilter, like},
+        storable, storable_json,
     },
     contact::rules::{filterable, normalize},
 };
@@ -236,17 +237,17 @@ impl TraitFilter {
         let any_of = |values: Vec<Json<Value>>| -> Result<Condition> {
             values
                 .into_iter()
-                .try_fold(Condition::any(), |any, Json(value)| Ok(any.add(is(&value)?)))
+                .try_fold(Condition::any(), |any, Json(value)| Ok(any.add(is(value)?)))
         };
         // Said as a constant, `in: []` is false rather than left out.
         let expr = |condition: Condition| -> Expr { condition.into() };
         match self.eq {
-            MaybeUndefined::Value(Json(value)) => among.must(is(&value)?),
+            MaybeUndefined::Value(Json(value)) => among.must(is(value)?),
             MaybeUndefined::Null => among.must_not(is_set()),
             MaybeUndefined::Undefined => {}
         }
         match self.ne {
-            MaybeUndefined::Value(Json(value)) => among.must_not(is(&value)?),
+            MaybeUndefined::Value(Json(value)) => among.must_not(is(value)?),
             MaybeUndefined::Null => among.must(is_set()),
             MaybeUndefined::Undefined => {}
         }
@@ -280,7 +281,7 @@ impl TraitFilter {
             among.must(bound);
         }
         let mut rows = scope.subquery::<contact_trait::Entity>();
-        rows.and_where(Column::Key.eq(self.key));
+        rows.and_where(Column::Key.eq(storable(self.key)));
         Ok(related(&rows, Column::ContactId, among))
     }
 }
@@ -292,13 +293,14 @@ fn is_set() -> Expr {
 
 /// The trait has this value. The text or number is what the index holds; the value itself tells `"true"` from
 /// `true`, and texts that differ only after their 256th character.
-fn is(value: &Value) -> Result<Condition> {
+fn is(value: Value) -> Result<Condition> {
     use contact_trait::Column;
-    match (value, filterable(value)) {
+    let value = storable_json(value);
+    match (&value, filterable(&value)) {
         (Value::Number(_), (_, Some(number))) => Ok(Column::Number.eq(number).into()),
         (_, (Some(text), _)) => Ok(Condition::all()
             .add(Column::Text.eq(text))
-            .add(Column::Value.eq(value.clone()))),
+            .add(Column::Value.eq(value))),
         _ => Err(Error::invalid(
             "filter.trait",
             "a trait is compared with a text, a number or a boolean",

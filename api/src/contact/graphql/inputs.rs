@@ -8,11 +8,11 @@ use entity::contact_identifier::{Kind, Verification};
 use serde_json::{Map, Value, json};
 
 use self::bounds::{
-    CONTEXT_BYTES_MAX, PROPERTIES_BYTES_MAX, bounded_object, changes, clean, contact_id, message_id, named, said_in,
+    CONTEXT_BYTES_MAX, PROPERTIES_BYTES_MAX, bounded_object, changes, contact_id, message_id, named, said_in,
     trait_key, trait_properties,
 };
 use crate::{
-    base::{Actor, Error, ErrorCode, Result},
+    base::{Actor, Error, ErrorCode, Result, storable},
     contact::{Claim, Incoming, Link, TraitChanges},
 };
 
@@ -167,7 +167,7 @@ const RESERVED: [(&str, &str); 3] = [
 
 impl TrackInput {
     pub fn incoming(self, by: Saying<'_>) -> Result<Incoming> {
-        let name = clean(self.event);
+        let name = storable(self.event);
         let chars = name.chars().count();
         if name.trim().is_empty() || chars > NAME_CHARS_MAX {
             return Err(Error::invalid(

@@ -43,6 +43,7 @@ impl From<Arc<Offer>> for NudgeDelivery {
     }
 }
 
+/// One nudge offered to one contact on one occasion.
 #[Object]
 impl NudgeDelivery {
     /// The delivery's id: what interactions name.

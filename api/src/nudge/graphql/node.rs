@@ -31,6 +31,7 @@ impl From<Arc<nudge::Model>> for Nudge {
     }
 }
 
+/// A prompt that answers what a contact does.
 #[Object]
 impl Nudge {
     /// The nudge's id.
@@ -131,6 +132,7 @@ impl From<Counts> for NudgeDeliveryCounts {
 /// What a nudge says, where, and when. A published one never changes.
 struct NudgeVersion(Arc<nudge_version::Model>);
 
+/// What a nudge says, where, and when. A published one never changes.
 #[Object]
 impl NudgeVersion {
     /// The version's id.

@@ -179,6 +179,8 @@ pub(super) fn window_s(field: &str, window: Duration) -> Result<i64> {
     }
 }
 
+/// What PostHog observes of a contact, under all its ids. Each field is null, with an error at its path, while PostHog
+/// does not answer; the contact stands.
 #[Object]
 impl ContactAnalytics {
     /// What the contact did lately. Events of the last minute may be missing: `asOf` says when PostHog counted.

@@ -12,6 +12,7 @@ use crate::{
     base::{
         Error, Result, Scope,
         filter::{DateTimeFilter, StringFilter},
+        storable,
     },
     contact::queries,
 };
@@ -67,7 +68,7 @@ impl ContactEventMatch {
         use event::Column;
         let mut events = scope.subquery::<event::Entity>();
         events
-            .and_where(Column::Name.eq(&self.name))
+            .and_where(Column::Name.eq(storable(self.name.clone())))
             .and_where_option(self.after.map(|at| Column::OccurredAt.gt(at)))
             .and_where_option(self.before.map(|at| Column::OccurredAt.lt(at)));
         events

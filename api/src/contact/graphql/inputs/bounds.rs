@@ -5,7 +5,7 @@ use entity::ContactId;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    base::{Error, ErrorCode, Result},
+    base::{Error, ErrorCode, Result, storable, storable_json},
     contact::TraitChanges,
 };
 
@@ -29,7 +29,7 @@ pub(super) fn contact_id(id: &ID, field: &str) -> Result<ContactId> {
 pub(super) fn message_id(id: String) -> Result<String> {
     let chars = id.chars().count();
     if (1..=MESSAGE_ID_CHARS_MAX).contains(&chars) {
-        Ok(clean(id))
+        Ok(storable(id))
     } else {
         Err(Error::invalid(
             "messageId",
@@ -99,14 +99,14 @@ pub(super) fn named(traits: &mut TraitChanges, name: Option<String>) -> Result<(
             format!("a name has at most {NAME_TRAIT_CHARS_MAX} characters, not {chars}"),
         ));
     }
-    traits.set.insert("name".to_owned(), Value::String(clean(name)));
+    traits.set.insert("name".to_owned(), Value::String(storable(name)));
     Ok(())
 }
 
 pub(super) fn trait_key(key: String, field: &str) -> Result<String> {
     let chars = key.chars().count();
     if (1..=TRAIT_KEY_CHARS_MAX).contains(&chars) {
-        Ok(key)
+        Ok(storable(key))
     } else {
         Err(Error::invalid(
             field,
@@ -154,7 +154,7 @@ pub(super) fn bounded_object(
             format!("{field} nests deeper than {DEPTH_MAX}"),
         ));
     }
-    let Value::Object(members) = cleaned(value) else {
+    let Value::Object(members) = storable_json(value) else {
         return Err(Error::invalid(field, format!("{field} is an object")));
     };
     if serde_json::to_vec(&members)?.len() > bytes_max {
@@ -172,29 +172,6 @@ fn depth(value: &Value) -> usize {
         Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
         Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
         _ => 0,
-    }
-}
-
-/// U+0000, which PostgreSQL stores in no text and in no JSON, becomes U+FFFD.
-pub(super) fn clean(text: String) -> String {
-    if text.contains('\0') {
-        text.replace('\0', "\u{fffd}")
-    } else {
-        text
-    }
-}
-
-fn cleaned(value: Value) -> Value {
-    match value {
-        Value::String(text) => Value::String(clean(text)),
-        Value::Array(items) => Value::Array(items.into_iter().map(cleaned).collect()),
-        Value::Object(members) => Value::Object(
-            members
-                .into_iter()
-                .map(|(key, value)| (clean(key), cleaned(value)))
-                .collect(),
-        ),
-        scalar => scalar,
     }
 }
 
