@@ -102,16 +102,19 @@ impl Acme {
             anyhow::ensure!(answer["errors"].is_null(), "{document}: {answer}");
             Ok(answer["data"].clone())
         };
-        let text = |value: &Value| value.as_str().map(ToOwned::to_owned).context("an id");
-        say("mutation { posthogConnect(input: {ingestHost: \"http://127.0.0.1:9\", apiHost: \"http://127.0.0.1:9\", uiHost: \"http://127.0.0.1:9\", projectId: \"1\", projectToken: \"phc_acme\"}) { userErrors { message } } }").await?;
-        let nudge = say("mutation { nudgeSave(input: {key: \"acme-welcome\", name: \"Acme's\", surface: \"app\", content: {title: \"Acme's\", body: \"x\"}, trigger: {event: \"signup\"}}) { nudge { id } } }").await?;
+        let text = |value: &Value| value.as_str().map(ToOwned::to_owned).with_context(|| format!("no id but {value}"));
+        let nudge = say("mutation { nudgeSave(input: {key: \"acme-welcome\", name: \"Acme's\", surface: \"app\", content: {title: \"Acme's\", body: \"x\"}, trigger: {event: \"signup\"}}) { nudge { id } userErrors { field message } } }").await?;
+        anyhow::ensure!(nudge["nudgeSave"]["nudge"]["id"].is_string(), "{nudge}");
         let nudge = text(&nudge["nudgeSave"]["nudge"]["id"])?;
         say(&format!("mutation {{ nudgePublish(input: {{id: \"{nudge}\"}}) {{ userErrors {{ message }} }} }}")).await?;
-        say("mutation { metricSave(input: {key: \"acme-count\", name: \"Acme's\", expression: \"count()\"}) { userErrors { message } } }").await?;
+        let metric = say("mutation { metricSave(input: {key: \"acme_count\", name: \"Acme's\", expression: \"count()\"}) { metric { id } userErrors { message } } }").await?;
+        anyhow::ensure!(metric["metricSave"]["metric"]["id"].is_string(), "{metric}");
+        say("mutation { posthogConnect(input: {ingestHost: \"http://127.0.0.1:9\", apiHost: \"http://127.0.0.1:9\", uiHost: \"http://127.0.0.1:9\", projectId: \"1\", projectToken: \"phc_acme\"}) { userErrors { message } } }").await?;
         let made = say("mutation { identify(input: {userId: \"acme-user\", anonymousId: \"acme-browser\", traits: {name: \"Acme's Ann\"}}) { contact { id } } track(input: {event: \"signup\", userId: \"acme-user\"}) { accepted } }").await?;
         let contact = text(&made["identify"]["contact"]["id"])?;
         kit.app.worker.drain().await?;
         let seen = say("{ events(first: 1) { edges { node { id } } } contact(by: {externalId: \"acme-user\"}) { nudges { edges { node { id } } } } tenant { id apiKeys { id } } metrics { edges { node { id } } } }").await?;
+        anyhow::ensure!(seen["contact"]["nudges"]["edges"][0]["node"]["id"].is_string(), "acme lacks something: {seen}");
         let names = vec![
             ("$contact", contact),
             ("$event", text(&seen["events"]["edges"][0]["node"]["id"])?),

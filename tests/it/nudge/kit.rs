@@ -137,7 +137,8 @@ pub(super) async fn verdicts(tenant: &Tenant) -> anyhow::Result<Vec<String>> {
 
 pub(super) async fn deliveries(tenant: &Tenant) -> anyhow::Result<Vec<entity::nudge_delivery::Model>> {
     let mut deliveries = rows::<entity::nudge_delivery::Entity>(tenant).await?;
-    deliveries.sort_by_key(|row| (row.offered_at, row.id));
+    // Their own ids are hashes; their events came one after the other.
+    deliveries.sort_by_key(|row| row.event_id);
     Ok(deliveries)
 }
 
