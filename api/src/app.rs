@@ -133,7 +133,12 @@ impl App {
     }
 
     /// Runs a subscription for `caller` until it is dropped.
-    pub fn subscribe(&self, caller: &Caller, request: Request, request_id: String) -> impl Stream<Item = Response> + Send + use<> {
+    pub fn subscribe(
+        &self,
+        caller: &Caller,
+        request: Request,
+        request_id: String,
+    ) -> impl Stream<Item = Response> + Send + use<> {
         let request = self.with_caller(caller, request, &request_id);
         schema::subscribe(&self.schema, request).map(move |mut response| {
             gql::seal(&mut response, &request_id);
@@ -160,12 +165,18 @@ impl App {
 
     /// Names a request in logs and answers.
     pub fn new_request_id(&self) -> String {
-        self.env.ids.next::<entity::tenant::Entity>(self.env.clock.now()).uuid().to_string()
+        self.env
+            .ids
+            .next::<entity::tenant::Entity>(self.env.clock.now())
+            .uuid()
+            .to_string()
     }
 
     /// Whether a browser at `origin` may use `/graphql`.
     pub fn allows_origin(&self, origin: &str) -> bool {
         let allowed = &self.config.cors_allowed_origins;
-        allowed.is_empty() || allowed.iter().any(|known| known == origin) || origin == self.config.public_origin()
+        allowed.is_empty()
+            || allowed.iter().any(|known| known == origin)
+            || origin == self.config.public_origin()
     }
 }

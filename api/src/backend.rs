@@ -15,19 +15,31 @@ use crate::{
 impl Backend for App {
     type Caller = Caller;
 
-    async fn authenticate(&self, credential: Option<&str>, origin: Option<&str>) -> Result<Caller, Refused> {
+    async fn authenticate(
+        &self,
+        credential: Option<&str>,
+        origin: Option<&str>,
+    ) -> Result<Caller, Refused> {
         if let Some(origin) = origin
             && !self.allows_origin(origin)
         {
-            return Err(Refused::Forbidden("this origin may not use this endpoint".to_owned()));
+            return Err(Refused::Forbidden(
+                "this origin may not use this endpoint".to_owned(),
+            ));
         }
-        self.principals.authenticate(credential).await.map_err(|error| match error {
-            Error::Internal(cause) => {
-                tracing::error!(error = format!("{cause:#}"), "a credential could not be checked");
-                Refused::Unavailable("the credential could not be checked".to_owned())
-            }
-            error => Refused::Unauthenticated(error.to_string()),
-        })
+        self.principals
+            .authenticate(credential)
+            .await
+            .map_err(|error| match error {
+                Error::Internal(cause) => {
+                    tracing::error!(
+                        error = format!("{cause:#}"),
+                        "a credential could not be checked"
+                    );
+                    Refused::Unavailable("the credential could not be checked".to_owned())
+                }
+                error => Refused::Unauthenticated(error.to_string()),
+            })
     }
 
     fn expires_at(&self, caller: &Caller) -> Option<DateTime<Utc>> {
@@ -38,7 +50,12 @@ impl Backend for App {
         Self::execute(self, &caller, request, &meta.request_id).await
     }
 
-    fn subscribe(self, caller: Caller, request: Request, meta: RequestMeta) -> impl Stream<Item = Response> + Send + 'static {
+    fn subscribe(
+        self,
+        caller: Caller,
+        request: Request,
+        meta: RequestMeta,
+    ) -> impl Stream<Item = Response> + Send + 'static {
         Self::subscribe(&self, &caller, request, meta.request_id)
     }
 

@@ -171,10 +171,18 @@ async fn obey(cli: Cli, out: &mut impl Write) -> anyhow::Result<ExitCode> {
             let steps = Db::migrate(config()?.database_url.reveal()).await?;
             writeln!(out, "{steps} migrations were applied")?;
         }
-        Command::Tenant(TenantCommand::Create { name, json }) => create_tenant(&open(config()?).await?, &name, json, out).await?,
-        Command::Tenant(TenantCommand::List { json }) => list_tenants(&open(config()?).await?, json, out).await?,
-        Command::Key(KeyCommand::Create(new)) => create_key(&open(config()?).await?, new, out).await?,
-        Command::Key(KeyCommand::Revoke { id }) => revoke_key(&open(config()?).await?, &id, out).await?,
+        Command::Tenant(TenantCommand::Create { name, json }) => {
+            create_tenant(&open(config()?).await?, &name, json, out).await?
+        }
+        Command::Tenant(TenantCommand::List { json }) => {
+            list_tenants(&open(config()?).await?, json, out).await?
+        }
+        Command::Key(KeyCommand::Create(new)) => {
+            create_key(&open(config()?).await?, new, out).await?
+        }
+        Command::Key(KeyCommand::Revoke { id }) => {
+            revoke_key(&open(config()?).await?, &id, out).await?
+        }
         Command::Schema(SchemaCommand::Print) => write!(out, "{}", schema::sdl())?,
         Command::Flag(FlagCommand::Eval) => {
             for line in std::io::stdin().lines() {
@@ -202,7 +210,8 @@ fn configuration(file: Option<&Path>) -> anyhow::Result<Config> {
     let found = Path::new(CONFIG_FILE);
     let file = file.or_else(|| found.exists().then_some(found));
     // Names and values that are no text can be none of ours.
-    let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     Ok(Config::load(file, variables)?)
 }
 
@@ -214,7 +223,9 @@ async fn open(config: Config) -> anyhow::Result<App> {
 }
 
 async fn require_migrated(config: &Config) -> anyhow::Result<()> {
-    let pending = Db::pending_migrations(config.database_url.reveal()).await.context("the database does not answer")?;
+    let pending = Db::pending_migrations(config.database_url.reveal())
+        .await
+        .context("the database does not answer")?;
     if pending > 0 {
         bail!("the database lacks {pending} migrations: run growthos migrate");
     }
@@ -225,7 +236,9 @@ async fn serve_until_stopped(config: Config, migrate: bool) -> anyhow::Result<()
     install_crypto();
     let _telemetry = telemetry::start(&config)?;
     if migrate {
-        Db::migrate(config.database_url.reveal()).await.context("the database could not be migrated")?;
+        Db::migrate(config.database_url.reveal())
+            .await
+            .context("the database could not be migrated")?;
     }
     let app = open(config).await?;
     let listener = TcpListener::bind(app.config.listen)
@@ -237,7 +250,12 @@ async fn serve_until_stopped(config: Config, migrate: bool) -> anyhow::Result<()
     serve::serve(app, listener).await
 }
 
-async fn create_tenant(app: &App, name: &str, as_json: bool, out: &mut impl Write) -> anyhow::Result<()> {
+async fn create_tenant(
+    app: &App,
+    name: &str,
+    as_json: bool,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
     let made = tenant::create_tenant(&app.env, name).await?;
     if as_json {
         let line = json!({
@@ -251,14 +269,21 @@ async fn create_tenant(app: &App, name: &str, as_json: bool, out: &mut impl Writ
         writeln!(out, "tenant           {}", made.tenant.id)?;
         writeln!(out, "secret key       {}", made.secret.key)?;
         writeln!(out, "publishable key  {}", made.publishable.key)?;
-        writeln!(out, "The keys are shown this once: only their fingerprints are stored.")?;
+        writeln!(
+            out,
+            "The keys are shown this once: only their fingerprints are stored."
+        )?;
     }
     Ok(())
 }
 
 async fn list_tenants(app: &App, as_json: bool, out: &mut impl Write) -> anyhow::Result<()> {
     let system = app.env.db.system();
-    let rows = tenant::tenants(&system).order_by_asc(Column::CreatedAt).order_by_asc(Column::Id).all().await?;
+    let rows = tenant::tenants(&system)
+        .order_by_asc(Column::CreatedAt)
+        .order_by_asc(Column::Id)
+        .all()
+        .await?;
     if as_json {
         let rows: Vec<_> = rows
             .iter()
@@ -268,14 +293,23 @@ async fn list_tenants(app: &App, as_json: bool, out: &mut impl Write) -> anyhow:
         return Ok(());
     }
     for row in rows {
-        let state = row.suspended_at.map_or_else(String::new, |at| format!("  suspended {}", at.to_rfc3339()));
-        writeln!(out, "{}  {}  {}{state}", row.id, row.created_at.to_rfc3339(), row.name)?;
+        let state = row
+            .suspended_at
+            .map_or_else(String::new, |at| format!("  suspended {}", at.to_rfc3339()));
+        writeln!(
+            out,
+            "{}  {}  {}{state}",
+            row.id,
+            row.created_at.to_rfc3339(),
+            row.name
+        )?;
     }
     Ok(())
 }
 
 async fn create_key(app: &App, new: KeyCreate, out: &mut impl Write) -> anyhow::Result<()> {
-    let tenant = TenantId::parse(&new.tenant).with_context(|| format!("{:?} is not a tenant's id", new.tenant))?;
+    let tenant = TenantId::parse(&new.tenant)
+        .with_context(|| format!("{:?} is not a tenant's id", new.tenant))?;
     let cx = Cx::new(Arc::clone(&app.env), tenant, Actor::System);
     if tenant::tenant(&cx.db()).await?.is_none() {
         bail!("there is no tenant {tenant}");
@@ -288,9 +322,15 @@ async fn create_key(app: &App, new: KeyCreate, out: &mut impl Write) -> anyhow::
         name: new.name,
         scopes: new.scopes,
     };
-    let issued = cx.write(async |tx| tenant::create_key(tx, &Actor::System, key).await).await?;
+    let issued = cx
+        .write(async |tx| tenant::create_key(tx, &Actor::System, key).await)
+        .await?;
     if new.json {
-        writeln!(out, "{}", json!({"id": issued.row.id.to_string(), "key": issued.key, "scopes": issued.row.scopes}))?;
+        writeln!(
+            out,
+            "{}",
+            json!({"id": issued.row.id.to_string(), "key": issued.key, "scopes": issued.row.scopes})
+        )?;
     } else {
         writeln!(out, "{}  {}", issued.row.id, issued.key)?;
     }
@@ -298,12 +338,28 @@ async fn create_key(app: &App, new: KeyCreate, out: &mut impl Write) -> anyhow::
 }
 
 async fn revoke_key(app: &App, id: &str, out: &mut impl Write) -> anyhow::Result<()> {
-    let id: Id<api_key::Entity> = Id::parse(id).with_context(|| format!("{id:?} is not a key's id"))?;
-    let row = app.env.db.system().find::<api_key::Entity>().filter(api_key::Column::Id.eq(id)).one().await?;
-    let Some(row) = row else { bail!("there is no key {id}") };
+    let id: Id<api_key::Entity> =
+        Id::parse(id).with_context(|| format!("{id:?} is not a key's id"))?;
+    let row = app
+        .env
+        .db
+        .system()
+        .find::<api_key::Entity>()
+        .filter(api_key::Column::Id.eq(id))
+        .one()
+        .await?;
+    let Some(row) = row else {
+        bail!("there is no key {id}")
+    };
     let cx = Cx::new(Arc::clone(&app.env), row.tenant_id, Actor::System);
-    let row = cx.write(async |tx| tenant::revoke_key(tx, id).await).await?;
-    writeln!(out, "{} ({}…, {}) works no more", row.id, row.prefix, row.name)?;
+    let row = cx
+        .write(async |tx| tenant::revoke_key(tx, id).await)
+        .await?;
+    writeln!(
+        out,
+        "{} ({}…, {}) works no more",
+        row.id, row.prefix, row.name
+    )?;
     Ok(())
 }
 
@@ -319,7 +375,11 @@ async fn examine(config: &Config, as_json: bool, out: &mut impl Write) -> anyhow
     }
     out.flush()?;
     let all_good = findings.iter().all(|finding| finding.ok);
-    Ok(if all_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if all_good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 #[cfg(test)]
@@ -340,8 +400,20 @@ mod tests {
             _ => unreachable!("asked for a key"),
         };
         let create = ["growthos", "key", "create", "--tenant", "t"];
-        assert_eq!(scopes(&[&create[..], &["--kind", "secret"]].concat()), ["*"]);
-        assert_eq!(scopes(&[&create[..], &["--kind", "secret", "--scope", "contacts:read"]].concat()), ["contacts:read"]);
+        assert_eq!(
+            scopes(&[&create[..], &["--kind", "secret"]].concat()),
+            ["*"]
+        );
+        assert_eq!(
+            scopes(
+                &[
+                    &create[..],
+                    &["--kind", "secret", "--scope", "contacts:read"]
+                ]
+                .concat()
+            ),
+            ["contacts:read"]
+        );
         assert!(scopes(&[&create[..], &["--kind", "publishable"]].concat()).is_empty());
     }
 }

@@ -107,7 +107,10 @@ pub const KEYS: &[Key] = &[
         name: "listen",
         default: r#""127.0.0.1:8080""#,
         meaning: "Address and port to listen on.",
-        set: |config, text| read(text, "an address with a port, such as 0.0.0.0:8080").map(|value| config.listen = value),
+        set: |config, text| {
+            read(text, "an address with a port, such as 0.0.0.0:8080")
+                .map(|value| config.listen = value)
+        },
     },
     Key {
         name: "public_url",
@@ -125,7 +128,9 @@ pub const KEYS: &[Key] = &[
         name: "database_connections_max",
         default: "16",
         meaning: "PostgreSQL connections at most; SQLite has one writer and four readers.",
-        set: |config, text| within(text, 2..=500).map(|value| config.database_connections_max = value),
+        set: |config, text| {
+            within(text, 2..=500).map(|value| config.database_connections_max = value)
+        },
     },
     Key {
         name: "secret_key",
@@ -182,7 +187,11 @@ pub const KEYS: &[Key] = &[
         default: r#""auto""#,
         meaning: "true, false, or auto: on in development. Serves GraphiQL at /graphiql.",
         set: |config, text| {
-            config.graphiql = if text == "auto" { None } else { Some(yes_or_no(text)?) };
+            config.graphiql = if text == "auto" {
+                None
+            } else {
+                Some(yes_or_no(text)?)
+            };
             Ok(())
         },
     },
@@ -224,14 +233,19 @@ pub enum ConfigError {
     Unknown { place: String, nearest: String },
     #[error("{place}: {rule}")]
     Invalid { place: String, rule: String },
-    #[error("secret_key is missing: production needs one (make one with `openssl rand -base64 32`, keep it, and give it as GROWTHOS_SECRET_KEY)")]
+    #[error(
+        "secret_key is missing: production needs one (make one with `openssl rand -base64 32`, keep it, and give it as GROWTHOS_SECRET_KEY)"
+    )]
     NoSecretKey,
 }
 
 impl Config {
     /// Reads `file`, if one is given, and then `variables`, which win. Variables of other programs are passed over;
     /// an unknown key in the file, or an unknown `GROWTHOS_…`, is an error.
-    pub fn load(file: Option<&Path>, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+    pub fn load(
+        file: Option<&Path>,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
         let mut config = Self::default();
         if let Some(path) = file {
             config.read_file(path)?;
@@ -249,16 +263,21 @@ impl Config {
             path: shown.clone(),
             cause,
         })?;
-        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| ConfigError::NotToml {
-            path: shown.clone(),
-            message: error.message().to_owned(),
-        })?;
+        let table: toml::Table =
+            text.parse()
+                .map_err(|error: toml::de::Error| ConfigError::NotToml {
+                    path: shown.clone(),
+                    message: error.message().to_owned(),
+                })?;
         for (name, value) in &table {
             let place = format!("{name} in {shown}");
-            let key = KEYS.iter().find(|key| key.name == name).ok_or_else(|| ConfigError::Unknown {
-                place: place.clone(),
-                nearest: nearest(name).to_owned(),
-            })?;
+            let key =
+                KEYS.iter()
+                    .find(|key| key.name == name)
+                    .ok_or_else(|| ConfigError::Unknown {
+                        place: place.clone(),
+                        nearest: nearest(name).to_owned(),
+                    })?;
             let invalid = |rule| ConfigError::Invalid {
                 place: place.clone(),
                 rule,
@@ -269,7 +288,10 @@ impl Config {
         Ok(())
     }
 
-    fn read_variables(&mut self, variables: impl IntoIterator<Item = (String, String)>) -> Result<(), ConfigError> {
+    fn read_variables(
+        &mut self,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<(), ConfigError> {
         let mut ours: Vec<(String, String)> = variables
             .into_iter()
             .filter(|(name, _)| name == "DATABASE_URL" || name.starts_with(ENVIRONMENT_PREFIX))
@@ -277,12 +299,19 @@ impl Config {
         // DATABASE_URL sorts first, so that GROWTHOS_DATABASE_URL wins.
         ours.sort();
         for (name, value) in ours {
-            let bare = name.strip_prefix(ENVIRONMENT_PREFIX).unwrap_or(&name).to_ascii_lowercase();
-            let key = KEYS.iter().find(|key| key.name == bare).ok_or_else(|| ConfigError::Unknown {
-                place: name.clone(),
-                nearest: variable(nearest(&bare)),
-            })?;
-            self.set(key, value.trim()).map_err(|rule| ConfigError::Invalid { place: name, rule })?;
+            let bare = name
+                .strip_prefix(ENVIRONMENT_PREFIX)
+                .unwrap_or(&name)
+                .to_ascii_lowercase();
+            let key =
+                KEYS.iter()
+                    .find(|key| key.name == bare)
+                    .ok_or_else(|| ConfigError::Unknown {
+                        place: name.clone(),
+                        nearest: variable(nearest(&bare)),
+                    })?;
+            self.set(key, value.trim())
+                .map_err(|rule| ConfigError::Invalid { place: name, rule })?;
         }
         Ok(())
     }
@@ -297,16 +326,22 @@ impl Config {
 
     /// The key that secrets are sealed with.
     pub fn secret_key_or_development(&self) -> &str {
-        self.secret_key.as_ref().map_or(DEVELOPMENT_SECRET_KEY, Hidden::reveal)
+        self.secret_key
+            .as_ref()
+            .map_or(DEVELOPMENT_SECRET_KEY, Hidden::reveal)
     }
 
     pub fn graphiql_enabled(&self) -> bool {
-        self.graphiql.unwrap_or(self.environment == Environment::Development)
+        self.graphiql
+            .unwrap_or(self.environment == Environment::Development)
     }
 
     /// The scheme, host and port that clients reach this process at.
     pub fn public_origin(&self) -> String {
-        self.public_url.as_ref().map_or_else(|| format!("http://{}", self.listen), |url| url.origin().ascii_serialization())
+        self.public_url.as_ref().map_or_else(
+            || format!("http://{}", self.listen),
+            |url| url.origin().ascii_serialization(),
+        )
     }
 }
 
@@ -315,7 +350,11 @@ pub fn documented() -> String {
     let mut text = "# Settings of GrowthOS. Each can be given as GROWTHOS_… in the environment too, which wins.\n".to_owned();
     for key in KEYS {
         let _ = write!(text, "\n# {}\n# {}\n", key.meaning, variable(key.name));
-        let value = if key.default.is_empty() { r#""""# } else { key.default };
+        let value = if key.default.is_empty() {
+            r#""""#
+        } else {
+            key.default
+        };
         let _ = writeln!(text, "#{} = {value}", key.name);
     }
     text
@@ -327,7 +366,10 @@ fn variable(name: &str) -> String {
 
 /// The key that differs least from `name`.
 fn nearest(name: &str) -> &'static str {
-    KEYS.iter().map(|key| key.name).min_by_key(|known| distance(name, known)).unwrap_or_default()
+    KEYS.iter()
+        .map(|key| key.name)
+        .min_by_key(|known| distance(name, known))
+        .unwrap_or_default()
 }
 
 /// Levenshtein's distance: how many characters must be put in, taken out or changed.
@@ -351,7 +393,11 @@ fn plain(value: &toml::Value) -> Result<String, String> {
         toml::Value::String(text) => text.clone(),
         toml::Value::Integer(number) => number.to_string(),
         toml::Value::Boolean(flag) => flag.to_string(),
-        toml::Value::Array(items) => items.iter().map(plain).collect::<Result<Vec<_>, _>>()?.join(","),
+        toml::Value::Array(items) => items
+            .iter()
+            .map(plain)
+            .collect::<Result<Vec<_>, _>>()?
+            .join(","),
         _ => return Err("is a text, a number, true, false or a list of texts".to_owned()),
     })
 }
@@ -367,7 +413,13 @@ where
     text.parse()
         .ok()
         .filter(|value| range.contains(value))
-        .ok_or_else(|| format!("is a whole number between {} and {}", range.start(), range.end()))
+        .ok_or_else(|| {
+            format!(
+                "is a whole number between {} and {}",
+                range.start(),
+                range.end()
+            )
+        })
 }
 
 fn yes_or_no(text: &str) -> Result<bool, String> {
@@ -387,7 +439,10 @@ fn url(text: &str) -> Result<Url, String> {
 
 /// The messages never repeat the value: it may hold a password.
 fn database_url(text: &str) -> Result<Hidden, String> {
-    if ["sqlite:", "postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme)) {
+    if ["sqlite:", "postgres://", "postgresql://"]
+        .iter()
+        .any(|scheme| text.starts_with(scheme))
+    {
         Ok(Hidden::from(text))
     } else {
         Err("is a URL that begins with sqlite: or postgres://".to_owned())
@@ -430,18 +485,33 @@ mod tests {
     use super::*;
 
     fn of(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        Config::load(None, variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+        Config::load(
+            None,
+            variables
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        )
     }
 
     fn of_file(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(text.as_bytes()).unwrap();
-        Config::load(Some(file.path()), variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+        Config::load(
+            Some(file.path()),
+            variables
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        )
     }
 
     #[test]
     fn nothing_given_is_a_development_process() {
-        let nothing = [("PATH", "/bin"), ("GROWTHOSX", "1"), ("GROWTHOS_SECRET_KEY", ""), ("GROWTHOS_OTLP_ENDPOINT", " ")];
+        let nothing = [
+            ("PATH", "/bin"),
+            ("GROWTHOSX", "1"),
+            ("GROWTHOS_SECRET_KEY", ""),
+            ("GROWTHOS_OTLP_ENDPOINT", " "),
+        ];
         assert_eq!(of(&nothing).unwrap(), Config::default());
         assert!(Config::default().graphiql_enabled());
         assert_eq!(Config::default().public_origin(), "http://127.0.0.1:8080");
@@ -450,50 +520,106 @@ mod tests {
     #[test]
     fn the_environment_wins_over_the_file() {
         let file = "listen = \"0.0.0.0:80\"\nworker = false\nshutdown_timeout_s = 5\ncors_allowed_origins = [\"https://a.example\", \"http://b.example:8080\"]\n";
-        let config = of_file(file, &[("GROWTHOS_LISTEN", "127.0.0.1:1"), ("DATABASE_URL", "sqlite:a.db")]).unwrap();
+        let config = of_file(
+            file,
+            &[
+                ("GROWTHOS_LISTEN", "127.0.0.1:1"),
+                ("DATABASE_URL", "sqlite:a.db"),
+            ],
+        )
+        .unwrap();
         assert_eq!(config.listen.to_string(), "127.0.0.1:1");
         assert!(!config.worker);
         assert_eq!(config.shutdown_timeout_s, 5);
-        assert_eq!(config.cors_allowed_origins, ["https://a.example", "http://b.example:8080"]);
+        assert_eq!(
+            config.cors_allowed_origins,
+            ["https://a.example", "http://b.example:8080"]
+        );
         assert_eq!(config.database_url.reveal(), "sqlite:a.db");
     }
 
     #[test]
     fn our_own_database_url_wins_over_the_common_one() {
-        let config = of(&[("GROWTHOS_DATABASE_URL", "postgres://ours/x"), ("DATABASE_URL", "sqlite:a.db")]).unwrap();
+        let config = of(&[
+            ("GROWTHOS_DATABASE_URL", "postgres://ours/x"),
+            ("DATABASE_URL", "sqlite:a.db"),
+        ])
+        .unwrap();
         assert_eq!(config.database_url.reveal(), "postgres://ours/x");
     }
 
     #[test]
     fn an_unknown_setting_is_refused_with_the_nearest_one() {
         assert_eq!(
-            of(&[("GROWTHOS_OPERATOR_TOKN", "x")]).unwrap_err().to_string(),
+            of(&[("GROWTHOS_OPERATOR_TOKN", "x")])
+                .unwrap_err()
+                .to_string(),
             "GROWTHOS_OPERATOR_TOKN: there is no such setting; did you mean GROWTHOS_OPERATOR_TOKEN?"
         );
-        let message = of_file("databse_url = \"sqlite:a.db\"", &[]).unwrap_err().to_string();
-        assert!(message.starts_with("databse_url in ") && message.ends_with("did you mean database_url?"), "{message}");
+        let message = of_file("databse_url = \"sqlite:a.db\"", &[])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.starts_with("databse_url in ")
+                && message.ends_with("did you mean database_url?"),
+            "{message}"
+        );
     }
 
     #[test]
     fn a_value_that_breaks_its_rule_is_refused_by_name() {
         for (name, value, rule) in [
-            ("GROWTHOS_LISTEN", "8080", "is an address with a port, such as 0.0.0.0:8080"),
+            (
+                "GROWTHOS_LISTEN",
+                "8080",
+                "is an address with a port, such as 0.0.0.0:8080",
+            ),
             ("GROWTHOS_WORKER", "yes", "is true or false"),
-            ("GROWTHOS_DATABASE_CONNECTIONS_MAX", "0", "is a whole number between 2 and 500"),
-            ("GROWTHOS_DATABASE_URL", "mysql://u:pw@h/d", "is a URL that begins with sqlite: or postgres://"),
+            (
+                "GROWTHOS_DATABASE_CONNECTIONS_MAX",
+                "0",
+                "is a whole number between 2 and 500",
+            ),
+            (
+                "GROWTHOS_DATABASE_URL",
+                "mysql://u:pw@h/d",
+                "is a URL that begins with sqlite: or postgres://",
+            ),
             ("GROWTHOS_SECRET_KEY", "short", "has at least 16 characters"),
-            ("GROWTHOS_PUBLIC_URL", "growth.example.com", "is a URL that begins with http:// or https://"),
-            ("GROWTHOS_ENVIRONMENT", "prod", "is development or production"),
-            ("GROWTHOS_CORS_ALLOWED_ORIGINS", "https://a.example/path", "holds https://a.example/path, which is not an origin: scheme, host and port alone, such as https://a.example"),
+            (
+                "GROWTHOS_PUBLIC_URL",
+                "growth.example.com",
+                "is a URL that begins with http:// or https://",
+            ),
+            (
+                "GROWTHOS_ENVIRONMENT",
+                "prod",
+                "is development or production",
+            ),
+            (
+                "GROWTHOS_CORS_ALLOWED_ORIGINS",
+                "https://a.example/path",
+                "holds https://a.example/path, which is not an origin: scheme, host and port alone, such as https://a.example",
+            ),
         ] {
-            assert_eq!(of(&[(name, value)]).unwrap_err().to_string(), format!("{name}: {rule}"));
+            assert_eq!(
+                of(&[(name, value)]).unwrap_err().to_string(),
+                format!("{name}: {rule}")
+            );
         }
     }
 
     #[test]
     fn production_asks_for_a_secret_key_and_hides_graphiql() {
-        assert!(matches!(of(&[("GROWTHOS_ENVIRONMENT", "production")]), Err(ConfigError::NoSecretKey)));
-        let config = of(&[("GROWTHOS_ENVIRONMENT", "production"), ("GROWTHOS_SECRET_KEY", "0123456789abcdef")]).unwrap();
+        assert!(matches!(
+            of(&[("GROWTHOS_ENVIRONMENT", "production")]),
+            Err(ConfigError::NoSecretKey)
+        ));
+        let config = of(&[
+            ("GROWTHOS_ENVIRONMENT", "production"),
+            ("GROWTHOS_SECRET_KEY", "0123456789abcdef"),
+        ])
+        .unwrap();
         assert!(!config.graphiql_enabled());
         assert_eq!(config.secret_key_or_development(), "0123456789abcdef");
     }
@@ -510,7 +636,9 @@ mod tests {
         for secret in ["0123456789abcdef", "fedcba9876543210", "hunter2"] {
             assert!(!shown.contains(secret), "{shown}");
         }
-        let message = of_file("secret_key = \"hunter2hunter2hunter2\nlisten", &[]).unwrap_err().to_string();
+        let message = of_file("secret_key = \"hunter2hunter2hunter2\nlisten", &[])
+            .unwrap_err()
+            .to_string();
         assert!(!message.contains("hunter2"), "{message}");
     }
 
@@ -521,7 +649,10 @@ mod tests {
             assert_eq!(config, Config::default(), "{}", key.name);
         }
         let documented = documented();
-        assert!(documented.contains("\n# GROWTHOS_LISTEN\n#listen = \"127.0.0.1:8080\"\n"), "{documented}");
+        assert!(
+            documented.contains("\n# GROWTHOS_LISTEN\n#listen = \"127.0.0.1:8080\"\n"),
+            "{documented}"
+        );
         assert!(documented.parse::<toml::Table>().unwrap().is_empty());
     }
 }

@@ -54,7 +54,13 @@ impl Finding {
 /// `✓ check: message`, and what to do on a line of its own.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}: {}", if self.ok { '✓' } else { '✗' }, self.check, self.message)?;
+        write!(
+            f,
+            "{} {}: {}",
+            if self.ok { '✓' } else { '✗' },
+            self.check,
+            self.message
+        )?;
         match &self.advice {
             Some(advice) => write!(f, "\n  → {advice}"),
             None => Ok(()),
@@ -79,14 +85,25 @@ pub async fn examine(config: &Config, now: DateTime<Utc>) -> Vec<Finding> {
         }
         Ok(0) => findings.push(Finding::good("migrations", "up to date")),
         Ok(pending) => {
-            findings.push(Finding::bad("migrations", format!("{pending} are pending"), "run growthos migrate"));
+            findings.push(Finding::bad(
+                "migrations",
+                format!("{pending} are pending"),
+                "run growthos migrate",
+            ));
             return findings;
         }
     }
     match Db::connect(&options).await {
         Err(error) => findings.push(Finding::bad("database", cause(&error), advice)),
         Ok(db) => {
-            findings.push(Finding::good("database", if db.is_postgres() { "PostgreSQL answers" } else { "SQLite answers" }));
+            findings.push(Finding::good(
+                "database",
+                if db.is_postgres() {
+                    "PostgreSQL answers"
+                } else {
+                    "SQLite answers"
+                },
+            ));
             findings.push(role(&db).await);
             findings.push(fences(&db).await);
             findings.push(clock(&db, now).await);
@@ -104,20 +121,30 @@ fn cause(error: &Error) -> String {
     let Error::Internal(cause) = error else {
         return error.to_string();
     };
-    cause.chain().map(ToString::to_string).fold(String::new(), |told, more| match told.as_str() {
-        "" => more,
-        told if told.contains(&more) => told.to_owned(),
-        told => format!("{told}: {more}"),
-    })
+    cause
+        .chain()
+        .map(ToString::to_string)
+        .fold(String::new(), |told, more| match told.as_str() {
+            "" => more,
+            told if told.contains(&more) => told.to_owned(),
+            told => format!("{told}: {more}"),
+        })
 }
 
 fn secret_key(config: &Config) -> Finding {
     const CHECK: &str = "secret_key";
     const MAKE_ONE: &str = "make one with `openssl rand -base64 32` and keep it: what is sealed with one key opens with no other";
     match &config.secret_key {
-        None if config.environment == Environment::Production => Finding::bad(CHECK, "missing", MAKE_ONE),
-        None => Finding::good(CHECK, "none, as in development: secrets at rest are not protected"),
-        Some(key) if is_guessable(key) => Finding::bad(CHECK, "short or repetitive, so it can be guessed", MAKE_ONE),
+        None if config.environment == Environment::Production => {
+            Finding::bad(CHECK, "missing", MAKE_ONE)
+        }
+        None => Finding::good(
+            CHECK,
+            "none, as in development: secrets at rest are not protected",
+        ),
+        Some(key) if is_guessable(key) => {
+            Finding::bad(CHECK, "short or repetitive, so it can be guessed", MAKE_ONE)
+        }
         Some(_) => Finding::good(CHECK, "long and varied"),
     }
 }
@@ -125,8 +152,15 @@ fn secret_key(config: &Config) -> Finding {
 fn operator_token(config: &Config) -> Finding {
     const CHECK: &str = "operator_token";
     match &config.operator_token {
-        None => Finding::good(CHECK, "none: tenants are made with growthos tenant create alone"),
-        Some(token) if is_guessable(token) => Finding::bad(CHECK, "short or repetitive, so it can be guessed", "make one with `openssl rand -base64 32`"),
+        None => Finding::good(
+            CHECK,
+            "none: tenants are made with growthos tenant create alone",
+        ),
+        Some(token) if is_guessable(token) => Finding::bad(
+            CHECK,
+            "short or repetitive, so it can be guessed",
+            "make one with `openssl rand -base64 32`",
+        ),
         Some(_) => Finding::good(CHECK, "long and varied"),
     }
 }
@@ -140,8 +174,15 @@ fn is_guessable(secret: &Hidden) -> bool {
 async fn role(db: &Db) -> Finding {
     const CHECK: &str = "role";
     match db.role().await {
-        Err(error) => Finding::bad(CHECK, cause(&error), "the role in database_url must be allowed to read the catalogue"),
-        Ok(None) => Finding::good(CHECK, "SQLite has none; the application's own fence parts the tenants"),
+        Err(error) => Finding::bad(
+            CHECK,
+            cause(&error),
+            "the role in database_url must be allowed to read the catalogue",
+        ),
+        Ok(None) => Finding::good(
+            CHECK,
+            "SQLite has none; the application's own fence parts the tenants",
+        ),
         Ok(Some(role)) if role.is_fenced() => {
             let found = Finding::good(CHECK, format!("works as {}, which owns nothing", role.name));
             if role.login == "postgres" {
@@ -152,8 +193,12 @@ async fn role(db: &Db) -> Finding {
         }
         Ok(Some(Role { name, .. })) => Finding::bad(
             CHECK,
-            format!("works as {name}, which is a superuser, bypasses row level security or owns tables"),
-            format!("take SUPERUSER and BYPASSRLS from {name}, and give its tables to another role"),
+            format!(
+                "works as {name}, which is a superuser, bypasses row level security or owns tables"
+            ),
+            format!(
+                "take SUPERUSER and BYPASSRLS from {name}, and give its tables to another role"
+            ),
         ),
     }
 }
@@ -161,13 +206,25 @@ async fn role(db: &Db) -> Finding {
 async fn fences(db: &Db) -> Finding {
     const CHECK: &str = "row level security";
     match db.unfenced_tables().await {
-        Err(error) => Finding::bad(CHECK, cause(&error), "the role in database_url must be allowed to read the catalogue"),
-        Ok(tables) if tables.is_empty() => {
-            Finding::good(CHECK, if db.is_postgres() { "forced on every table with tenants' rows" } else { "SQLite has none" })
-        }
+        Err(error) => Finding::bad(
+            CHECK,
+            cause(&error),
+            "the role in database_url must be allowed to read the catalogue",
+        ),
+        Ok(tables) if tables.is_empty() => Finding::good(
+            CHECK,
+            if db.is_postgres() {
+                "forced on every table with tenants' rows"
+            } else {
+                "SQLite has none"
+            },
+        ),
         Ok(tables) => Finding::bad(
             CHECK,
-            format!("not forced, or without the policy \"tenant\", on {}", tables.join(", ")),
+            format!(
+                "not forced, or without the policy \"tenant\", on {}",
+                tables.join(", ")
+            ),
             "somebody changed these tables by hand: ALTER TABLE … ENABLE and FORCE ROW LEVEL SECURITY, and create the policy as the migrations do",
         ),
     }
@@ -177,10 +234,15 @@ async fn clock(db: &Db, now: DateTime<Utc>) -> Finding {
     const CHECK: &str = "clock";
     match db.clock_ahead(now).await {
         Err(error) => Finding::bad(CHECK, cause(&error), "the database did not tell its time"),
-        Ok(ahead) if ahead.abs() <= CLOCK_SKEW_MAX => Finding::good(CHECK, "agrees with the database's"),
+        Ok(ahead) if ahead.abs() <= CLOCK_SKEW_MAX => {
+            Finding::good(CHECK, "agrees with the database's")
+        }
         Ok(ahead) => Finding::bad(
             CHECK,
-            format!("the database's is {} ms ahead of this machine's", ahead.num_milliseconds()),
+            format!(
+                "the database's is {} ms ahead of this machine's",
+                ahead.num_milliseconds()
+            ),
             "let both machines keep time by NTP",
         ),
     }
@@ -202,7 +264,11 @@ mod tests {
             (None, Environment::Development, true),
             (None, Environment::Production, false),
             (Some("0123456789abcdef"), Environment::Development, false),
-            (Some("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"), Environment::Production, false),
+            (
+                Some("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"),
+                Environment::Production,
+                false,
+            ),
             (Some(random), Environment::Production, true),
         ] {
             assert_eq!(secret_key(&with(key, environment)).ok, ok, "{key:?}");
@@ -211,8 +277,14 @@ mod tests {
 
     #[test]
     fn a_finding_reads_as_one_line_and_what_to_do() {
-        assert_eq!(Finding::good("clock", "right").to_string(), "✓ clock: right");
-        assert_eq!(Finding::bad("clock", "late", "wind it").to_string(), "✗ clock: late\n  → wind it");
+        assert_eq!(
+            Finding::good("clock", "right").to_string(),
+            "✓ clock: right"
+        );
+        assert_eq!(
+            Finding::bad("clock", "late", "wind it").to_string(),
+            "✗ clock: late\n  → wind it"
+        );
     }
 
     #[tokio::test]

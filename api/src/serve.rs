@@ -37,7 +37,9 @@ const REQUEST_ID_BYTES_MAX: usize = 64;
 const CORS_MAX_AGE: Duration = Duration::from_hours(2);
 
 /// Where PostHog's clients send to, from any page.
-const INGEST_PATHS: [&str; 7] = ["/i/", "/e", "/capture", "/batch", "/flags", "/array/", "/static/"];
+const INGEST_PATHS: [&str; 7] = [
+    "/i/", "/e", "/capture", "/batch", "/flags", "/array/", "/static/",
+];
 
 /// How often the metrics' histograms are folded, so that they do not grow between two scrapes.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
@@ -70,14 +72,22 @@ pub fn router(app: &App) -> Router {
 }
 
 fn span(request: &Request) -> Span {
-    let id = request.headers().get(X_REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
+    let id = request
+        .headers()
+        .get(X_REQUEST_ID)
+        .and_then(|id| id.to_str().ok())
+        .unwrap_or_default();
     // The query string stays out: it may hold a document or a token.
     tracing::info_span!("request", method = %request.method(), path = request.uri().path(), request_id = id)
 }
 
 /// Gives every request an id, its client's own if that is short and plain, and the answer the same.
 async fn name_request(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let given = request.headers().get(X_REQUEST_ID).filter(|id| is_plain(id.as_bytes())).cloned();
+    let given = request
+        .headers()
+        .get(X_REQUEST_ID)
+        .filter(|id| is_plain(id.as_bytes()))
+        .cloned();
     let id = given.or_else(|| HeaderValue::from_str(&app.new_request_id()).ok());
     let Some(id) = id else {
         return next.run(request).await;
@@ -89,7 +99,10 @@ async fn name_request(State(app): State<App>, mut request: Request, next: Next) 
 }
 
 fn is_plain(id: &[u8]) -> bool {
-    (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte))
+    (1..=REQUEST_ID_BYTES_MAX).contains(&id.len())
+        && id
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte))
 }
 
 /// Ingestion answers every page, as PostHog's does; `/graphql` those that the configuration names. Neither reads a cookie,
@@ -98,11 +111,18 @@ fn cors(app: &App) -> CorsLayer {
     let asked = app.clone();
     CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(move |origin, head| {
-            is_ingest(head) || origin.to_str().is_ok_and(|origin| asked.allows_origin(origin))
+            is_ingest(head)
+                || origin
+                    .to_str()
+                    .is_ok_and(|origin| asked.allows_origin(origin))
         }))
         // PostHog's clients may ask with credentials, and a browser discards an answer that does not allow them.
         .allow_credentials(AllowCredentials::predicate(|_, head| is_ingest(head)))
-        .allow_methods(AllowMethods::list([Method::GET, Method::POST, Method::OPTIONS]))
+        .allow_methods(AllowMethods::list([
+            Method::GET,
+            Method::POST,
+            Method::OPTIONS,
+        ]))
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([X_REQUEST_ID, header::RETRY_AFTER])
         .max_age(MaxAge::exact(CORS_MAX_AGE))
@@ -111,7 +131,8 @@ fn cors(app: &App) -> CorsLayer {
 fn is_ingest(head: &Head) -> bool {
     let path = head.uri.path();
     INGEST_PATHS.iter().any(|known| {
-        path.strip_prefix(known).is_some_and(|rest| known.ends_with('/') || rest.is_empty() || rest == "/")
+        path.strip_prefix(known)
+            .is_some_and(|rest| known.ends_with('/') || rest.is_empty() || rest == "/")
     })
 }
 
@@ -124,14 +145,22 @@ async fn ready(State(app): State<App>) -> Response {
         Ok(()) => StatusCode::OK.into_response(),
         Err(error) => {
             tracing::warn!(%error, "the database does not answer");
-            (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n").into_response()
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the database does not answer\n",
+            )
+                .into_response()
         }
     }
 }
 
 async fn metrics() -> Response {
     let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    ([(header::CONTENT_TYPE, content_type)], telemetry::rendered_metrics()).into_response()
+    (
+        [(header::CONTENT_TYPE, content_type)],
+        telemetry::rendered_metrics(),
+    )
+        .into_response()
 }
 
 /// Serves on `listener` until `app.stopping` is cancelled, and then until what runs has ended, or the configured time
@@ -154,7 +183,11 @@ pub async fn serve(app: App, listener: TcpListener) -> anyhow::Result<()> {
         }
         .in_current_span(),
     );
-    let mut server = std::pin::pin!(axum::serve(listener, routes).with_graceful_shutdown(app.stopping.clone().cancelled_owned()).into_future());
+    let mut server = std::pin::pin!(
+        axum::serve(listener, routes)
+            .with_graceful_shutdown(app.stopping.clone().cancelled_owned())
+            .into_future()
+    );
     let early = tokio::select! {
         ended = &mut server => Some(ended),
         () = app.stopping.cancelled() => None,
@@ -163,7 +196,11 @@ pub async fn serve(app: App, listener: TcpListener) -> anyhow::Result<()> {
     app.stopping.cancel();
     app.tasks.close();
     let drained = timeout(patience, async {
-        let ended = if let Some(early) = early { early } else { server.await };
+        let ended = if let Some(early) = early {
+            early
+        } else {
+            server.await
+        };
         ended?;
         app.tasks.wait().await;
         anyhow::Ok(())
@@ -171,7 +208,10 @@ pub async fn serve(app: App, listener: TcpListener) -> anyhow::Result<()> {
     .await;
     match drained {
         Ok(done) => done?,
-        Err(_) => tracing::warn!(timeout_s = patience.as_secs(), "some requests or tasks did not end in time and are cut off"),
+        Err(_) => tracing::warn!(
+            timeout_s = patience.as_secs(),
+            "some requests or tasks did not end in time and are cut off"
+        ),
     }
     app.env.db.close().await?;
     Ok(())
@@ -199,15 +239,36 @@ mod tests {
     use super::*;
 
     fn head(path: &str) -> Head {
-        axum::http::Request::builder().uri(path).body(()).unwrap().into_parts().0
+        axum::http::Request::builder()
+            .uri(path)
+            .body(())
+            .unwrap()
+            .into_parts()
+            .0
     }
 
     #[test]
     fn ingestion_is_told_from_the_rest_by_its_path() {
-        for path in ["/e", "/e/", "/i/v0/e", "/i/v0/e/", "/batch/", "/capture?ver=1", "/flags/?v=2", "/array/gos_pk_1/config"] {
+        for path in [
+            "/e",
+            "/e/",
+            "/i/v0/e",
+            "/i/v0/e/",
+            "/batch/",
+            "/capture?ver=1",
+            "/flags/?v=2",
+            "/array/gos_pk_1/config",
+        ] {
             assert!(is_ingest(&head(path)), "{path}");
         }
-        for path in ["/graphql", "/events", "/e/x", "/health/live", "/", "/flagship"] {
+        for path in [
+            "/graphql",
+            "/events",
+            "/e/x",
+            "/health/live",
+            "/",
+            "/flagship",
+        ] {
             assert!(!is_ingest(&head(path)), "{path}");
         }
     }

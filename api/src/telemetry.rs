@@ -7,7 +7,9 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::WithExportConfig as _;
 use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
-use tracing_subscriber::{EnvFilter, Layer as _, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    EnvFilter, Layer as _, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 use crate::config::{Config, LogFormat};
 
@@ -37,10 +39,17 @@ pub fn start(config: &Config) -> anyhow::Result<Telemetry> {
     let logs = fmt::layer().with_writer(std::io::stderr);
     let logs = match config.log_format {
         LogFormat::Human => logs.boxed(),
-        LogFormat::Json => logs.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed(),
+        LogFormat::Json => logs
+            .json()
+            .flatten_event(true)
+            .with_current_span(true)
+            .with_span_list(false)
+            .boxed(),
     };
     let traces = config.otlp_endpoint.as_ref().map(exporter).transpose()?;
-    let tracing = traces.as_ref().map(|traces| tracing_opentelemetry::layer().with_tracer(traces.tracer("growthos")));
+    let tracing = traces
+        .as_ref()
+        .map(|traces| tracing_opentelemetry::layer().with_tracer(traces.tracer("growthos")));
     tracing_subscriber::registry()
         .with(filter)
         .with(logs)
@@ -52,14 +61,19 @@ pub fn start(config: &Config) -> anyhow::Result<Telemetry> {
 }
 
 fn exporter(endpoint: &url::Url) -> anyhow::Result<SdkTracerProvider> {
-    let traces = endpoint.join("v1/traces").context("otlp_endpoint cannot be extended")?;
+    let traces = endpoint
+        .join("v1/traces")
+        .context("otlp_endpoint cannot be extended")?;
     let exporter = opentelemetry_otlp::SpanExporter::builder()
         .with_http()
         .with_endpoint(traces.as_str())
         .build()
         .context("traces cannot be exported")?;
     let resource = Resource::builder().with_service_name("growthos").build();
-    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
+    Ok(SdkTracerProvider::builder()
+        .with_batch_exporter(exporter)
+        .with_resource(resource)
+        .build())
 }
 
 /// The process's metrics, installed at first use.
@@ -81,9 +95,18 @@ fn recorder() -> &'static PrometheusHandle {
 
 fn describe() {
     metrics::describe_gauge!("growthos_build", "1, labelled with the version that runs");
-    metrics::describe_gauge!("process_resident_memory_bytes", "memory that the process holds");
-    metrics::describe_histogram!("growthos_database_statement_seconds", "how long a database statement took");
-    metrics::describe_counter!("growthos_events_dropped_total", "events that were not written, by reason");
+    metrics::describe_gauge!(
+        "process_resident_memory_bytes",
+        "memory that the process holds"
+    );
+    metrics::describe_histogram!(
+        "growthos_database_statement_seconds",
+        "how long a database statement took"
+    );
+    metrics::describe_counter!(
+        "growthos_events_dropped_total",
+        "events that were not written, by reason"
+    );
     metrics::gauge!("growthos_build", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }
 
@@ -104,7 +127,9 @@ pub fn fold_metrics() {
 /// What the kernel says this process holds in memory; `None` where it does not say.
 fn resident_bytes() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u32 = line.trim().strip_suffix(" kB")?.parse().ok()?;
     Some(f64::from(kib) * 1024.0)
 }

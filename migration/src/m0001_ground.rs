@@ -156,12 +156,18 @@ async fn create_event(m: &SchemaManager<'_>, postgres: bool) -> Result<(), DbErr
         ("event_tenant_place", "", "tenant_id, xid, seq"),
         ("event_tenant_id_id", "UNIQUE", "tenant_id, id"),
         ("event_tenant_message", "UNIQUE", "tenant_id, message_id"),
-        ("event_contact", "", "tenant_id, contact_id, occurred_at, id"),
+        (
+            "event_contact",
+            "",
+            "tenant_id, contact_id, occurred_at, id",
+        ),
         ("event_time", "", "tenant_id, occurred_at, id"),
         ("event_name_time", "", "tenant_id, name, occurred_at, id"),
     ] {
-        db.execute_unprepared(&format!(r#"CREATE {unique} INDEX {name} ON "event" ({columns})"#))
-            .await?;
+        db.execute_unprepared(&format!(
+            r#"CREATE {unique} INDEX {name} ON "event" ({columns})"#
+        ))
+        .await?;
     }
     fence(m, "event", Some("tenant_id")).await
 }

@@ -54,13 +54,12 @@ impl NewTable {
                 .col(Alias::new("tenant_id"))
                 .col(Alias::new("id")),
         );
-        self.col(uuid("tenant_id"))
-            .foreign_key(
-                ForeignKey::create()
-                    .from(Alias::new(name), Alias::new("tenant_id"))
-                    .to(Alias::new("tenant"), Alias::new("id"))
-                    .on_delete(ForeignKeyAction::Cascade),
-            )
+        self.col(uuid("tenant_id")).foreign_key(
+            ForeignKey::create()
+                .from(Alias::new(name), Alias::new("tenant_id"))
+                .to(Alias::new("tenant"), Alias::new("id"))
+                .on_delete(ForeignKeyAction::Cascade),
+        )
     }
     pub(crate) fn col(mut self, column: impl IntoColumnDef) -> Self {
         self.create.col(column);

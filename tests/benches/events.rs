@@ -46,7 +46,10 @@ const NUDGES: usize = 300;
 async fn main() -> anyhow::Result<()> {
     on_each_place(async |kind, url| {
         let bench = Bench::start(url).await?;
-        println!("{kind}: {:.0} events/s accepted in batches of {BATCH}", bench.ingest().await?);
+        println!(
+            "{kind}: {:.0} events/s accepted in batches of {BATCH}",
+            bench.ingest().await?
+        );
         let (median, p99) = bench.nudge().await?;
         println!("{kind}: track to frame, median {median:.1?}, p99 {p99:.1?}");
         Ok(())
@@ -177,8 +180,11 @@ impl Bench {
                 json!({"id": made["identify"]["contact"]["id"]}),
             )
             .await?;
-        let token = minted["contactTokenCreate"]["token"].as_str().context("no token")?;
-        let mut request = format!("{}/graphql", self.base.replacen("http", "ws", 1)).into_client_request()?;
+        let token = minted["contactTokenCreate"]["token"]
+            .as_str()
+            .context("no token")?;
+        let mut request =
+            format!("{}/graphql", self.base.replacen("http", "ws", 1)).into_client_request()?;
         request
             .headers_mut()
             .insert("sec-websocket-protocol", "graphql-transport-ws".parse()?);
@@ -187,7 +193,10 @@ impl Bench {
         socket.send(Message::text(init.to_string())).await?;
         let subscribe = json!({"type": "subscribe", "id": "1", "payload": {
             "query": "subscription { nudges { __typename ... on NudgeDelivered { delivery { id } } } }"}});
-        socket.next().await.ok_or_else(|| anyhow!("no acknowledgement"))??;
+        socket
+            .next()
+            .await
+            .ok_or_else(|| anyhow!("no acknowledgement"))??;
         socket.send(Message::text(subscribe.to_string())).await?;
         // The load before must have been heard.
         sleep(Duration::from_secs(5)).await;
@@ -203,7 +212,10 @@ impl Bench {
                 let frame = timeout(Duration::from_secs(30), socket.next())
                     .await?
                     .ok_or_else(|| anyhow!("the socket closed"))??;
-                if frame.to_text().is_ok_and(|text| text.contains("NudgeDelivered")) {
+                if frame
+                    .to_text()
+                    .is_ok_and(|text| text.contains("NudgeDelivered"))
+                {
                     break;
                 }
             }

@@ -20,19 +20,65 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("telemetry", &["config"]),
     ("transport", &[]),
-    ("schema", &["base", "contact", "ingest", "nudge", "posthog", "tenant", "worker"]),
+    (
+        "schema",
+        &[
+            "base", "contact", "ingest", "nudge", "posthog", "tenant", "worker",
+        ],
+    ),
     ("ingest", &["base", "contact", "posthog", "tenant"]),
     ("worker", &["base", "posthog"]),
-    ("app", &["base", "config", "contact", "nudge", "posthog", "schema", "tenant", "worker"]),
+    (
+        "app",
+        &[
+            "base", "config", "contact", "nudge", "posthog", "schema", "tenant", "worker",
+        ],
+    ),
     ("backend", &["app", "base", "tenant", "transport"]),
-    ("serve", &["app", "ingest", "telemetry", "transport", "worker"]),
+    (
+        "serve",
+        &["app", "ingest", "telemetry", "transport", "worker"],
+    ),
     ("doctor", &["base", "config", "posthog"]),
-    ("demo", &["app", "base", "config", "contact", "ingest", "nudge", "posthog", "serve", "telemetry", "tenant", "worker"]),
-    ("cli", &["app", "base", "config", "demo", "doctor", "posthog", "schema", "serve", "telemetry", "tenant", "worker"]),
+    (
+        "demo",
+        &[
+            "app",
+            "base",
+            "config",
+            "contact",
+            "ingest",
+            "nudge",
+            "posthog",
+            "serve",
+            "telemetry",
+            "tenant",
+            "worker",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "app",
+            "base",
+            "config",
+            "demo",
+            "doctor",
+            "posthog",
+            "schema",
+            "serve",
+            "telemetry",
+            "tenant",
+            "worker",
+        ],
+    ),
 ];
 
 /// Names that say nothing of what a file holds.
-const EMPTY_NAMES: &[&str] = &["util", "utils", "helper", "helpers", "manager", "service", "services", "data", "info", "handle", "common", "misc"];
+const EMPTY_NAMES: &[&str] = &[
+    "util", "utils", "helper", "helpers", "manager", "service", "services", "data", "info",
+    "handle", "common", "misc",
+];
 
 fn src() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../api/src")
@@ -58,7 +104,12 @@ fn every_room_is_in_the_table() {
     let lib = fs::read_to_string(src().join("lib.rs")).unwrap();
     let rooms: BTreeSet<_> = lib
         .lines()
-        .filter_map(|line| line.strip_prefix("pub ").unwrap_or(line).strip_prefix("mod ")?.strip_suffix(';'))
+        .filter_map(|line| {
+            line.strip_prefix("pub ")
+                .unwrap_or(line)
+                .strip_prefix("mod ")?
+                .strip_suffix(';')
+        })
         .collect();
     let known: BTreeSet<_> = MAY_IMPORT.iter().map(|(room, _)| *room).collect();
     assert_eq!(rooms, known);
@@ -71,7 +122,9 @@ fn the_table_has_no_circle() {
     while !left.is_empty() {
         let free: Vec<_> = MAY_IMPORT
             .iter()
-            .filter(|(room, may)| left.contains(room) && may.iter().all(|other| !left.contains(other)))
+            .filter(|(room, may)| {
+                left.contains(room) && may.iter().all(|other| !left.contains(other))
+            })
             .map(|(room, _)| *room)
             .collect();
         assert!(!free.is_empty(), "a circle among {left:?}");
@@ -83,7 +136,10 @@ fn the_table_has_no_circle() {
 fn every_file_is_named_after_what_it_holds() {
     let named_emptily: Vec<_> = files(&src())
         .into_iter()
-        .filter(|file| file.file_stem().is_some_and(|stem| EMPTY_NAMES.contains(&stem.to_string_lossy().as_ref())))
+        .filter(|file| {
+            file.file_stem()
+                .is_some_and(|stem| EMPTY_NAMES.contains(&stem.to_string_lossy().as_ref()))
+        })
         .collect();
     assert!(named_emptily.is_empty(), "{named_emptily:?}");
 }
@@ -135,12 +191,21 @@ fn named_rooms(text: &str) -> Vec<String> {
             }
             named.push(item);
         } else {
-            named.push(rest.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect());
+            named.push(
+                rest.chars()
+                    .take_while(|letter| letter.is_alphanumeric() || *letter == '_')
+                    .collect(),
+            );
         }
     }
     named
         .iter()
-        .map(|name| name.trim().chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect::<String>())
+        .map(|name| {
+            name.trim()
+                .chars()
+                .take_while(|letter| letter.is_alphanumeric() || *letter == '_')
+                .collect::<String>()
+        })
         .filter(|name| name.starts_with(char::is_lowercase))
         .collect()
 }

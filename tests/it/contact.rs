@@ -31,7 +31,10 @@ pub(crate) async fn upsert(kit: &Kit, tenant: &Tenant, input: Value) -> String {
     let query = "mutation($input: ContactUpsertInput!) { contactUpsert(input: $input) { contact { id } userErrors { message } } }";
     let data = ask(kit, &tenant.secret_key, query, json!({"input": input})).await;
     assert_eq!(data["contactUpsert"]["userErrors"], json!([]), "{input}");
-    data["contactUpsert"]["contact"]["id"].as_str().unwrap().to_owned()
+    data["contactUpsert"]["contact"]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned()
 }
 
 pub(crate) async fn track(kit: &Kit, credential: &str, input: Value) -> Value {
@@ -43,7 +46,8 @@ pub(crate) async fn track(kit: &Kit, credential: &str, input: Value) -> Value {
 const IDENTIFY: &str = "mutation($input: IdentifyInput!) { identify(input: $input) { contact { id } accepted requestId userErrors { code field message } } }";
 
 #[tokio::test]
-async fn identify_joins_a_visitor_with_a_known_person_and_both_ids_lead_to_one_contact() -> anyhow::Result<()> {
+async fn identify_joins_a_visitor_with_a_known_person_and_both_ids_lead_to_one_contact()
+-> anyhow::Result<()> {
     on_each_database(async |kit| {
         let acme = kit.tenant("acme").await?;
         let pk = &acme.publishable_key;
@@ -193,7 +197,8 @@ async fn an_update_changes_what_it_names_and_nothing_else() -> anyhow::Result<()
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_an_event_is_the_callers_to_mend_and_nothing_is_written() -> anyhow::Result<()> {
+async fn what_is_wrong_with_an_event_is_the_callers_to_mend_and_nothing_is_written()
+-> anyhow::Result<()> {
     on_each_database(async |kit| {
         let acme = kit.tenant("acme").await?;
         let deep = (0..40).fold(json!(1), |inner, _| json!({ "a": inner }));
@@ -257,10 +262,19 @@ async fn a_publishable_key_tells_and_reads_nothing() -> anyhow::Result<()> {
         let pk = &acme.publishable_key;
         let id = upsert(&kit, &acme, json!({"externalId": "u1"})).await;
         let told = track(&kit, pk, json!({"event": "seen", "userId": "u1"})).await;
-        assert_eq!(told, json!({"contact": null, "accepted": true, "requestId": "test", "userErrors": []}));
+        assert_eq!(
+            told,
+            json!({"contact": null, "accepted": true, "requestId": "test", "userErrors": []})
+        );
         let told = track(&kit, pk, json!({"event": "seen", "contactId": id})).await;
         assert_eq!(told["userErrors"][0]["field"], "contactId");
-        for query in ["{ contacts { totalCount } }", "{ contact(by: {externalId: \"u1\"}) { id } }", "{ events { totalCount } }", "{ me { id } }", "{ node(id: \"x\") { id } }"] {
+        for query in [
+            "{ contacts { totalCount } }",
+            "{ contact(by: {externalId: \"u1\"}) { id } }",
+            "{ events { totalCount } }",
+            "{ me { id } }",
+            "{ node(id: \"x\") { id } }",
+        ] {
             let codes = refused(&kit, pk, query, json!({})).await;
             assert_eq!(codes[0][1], "FORBIDDEN", "{query}");
         }
@@ -305,7 +319,8 @@ async fn a_contact_reads_itself_and_nobody_else() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn fields_of_other_scopes_are_refused_at_their_place_and_the_contact_stays() -> anyhow::Result<()> {
+async fn fields_of_other_scopes_are_refused_at_their_place_and_the_contact_stays()
+-> anyhow::Result<()> {
     on_each_database(async |kit| {
         let acme = kit.tenant("acme").await?;
         let id = upsert(&kit, &acme, json!({"externalId": "u1"})).await;

@@ -9,9 +9,9 @@ use api::{
 };
 use async_graphql::{Request, Variables};
 use entity::{
-    ContactId, EventId, Id, TenantOwned, api_key, contact, contact_alias, contact_evidence, contact_identifier,
-    contact_trait, dead_letter, event, idempotency, metric, nudge, nudge_decision, nudge_delivery, nudge_interaction,
-    nudge_version, posthog_connection,
+    ContactId, EventId, Id, TenantOwned, api_key, contact, contact_alias, contact_evidence,
+    contact_identifier, contact_trait, dead_letter, event, idempotency, metric, nudge,
+    nudge_decision, nudge_delivery, nudge_interaction, nudge_version, posthog_connection,
 };
 use futures_util::StreamExt as _;
 use sea_orm::Set;
@@ -73,65 +73,247 @@ const TRIES: &[Try] = &[
         r#"{ contacts(filter: {or: [{email: {contains: "victim"}}, {trait: {key: "secret", exists: true}}, {events: {some: {name: "secret event"}}}]}) { totalCount edges { node { id } } } }"#,
         Data(r#"{"contacts": {"totalCount": 0, "edges": []}}"#),
     ),
-    tried("deadLetters", Key, "{ deadLetters { totalCount edges { node { id } } } }", Data(r#"{"deadLetters": {"totalCount": 0, "edges": []}}"#)),
+    tried(
+        "deadLetters",
+        Key,
+        "{ deadLetters { totalCount edges { node { id } } } }",
+        Data(r#"{"deadLetters": {"totalCount": 0, "edges": []}}"#),
+    ),
     tried(
         "events",
         Key,
         r#"{ events(filter: {contactId: "CONTACT"}) { totalCount } named: events(filter: {name: {eq: "secret event"}}) { edges { node { id } } } }"#,
         Data(r#"{"events": {"totalCount": 0}, "named": {"edges": []}}"#),
     ),
-    tried("featureFlags", Key, "{ featureFlags { key } }", Code("POSTHOG_NOT_CONNECTED")),
-    tried("hogql", Key, r#"{ hogql(query: "SELECT 1") { rows } }"#, Code("POSTHOG_NOT_CONNECTED")),
-    tried("me", Contact, r#"{ me { externalId events(filter: {name: {eq: "$set"}}) { totalCount } } }"#, Data(r#"{"me": {"externalId": "intruder", "events": {"totalCount": 1}}}"#)),
-    tried("metrics", Key, "{ metrics { totalCount edges { node { id } } } }", Data(r#"{"metrics": {"totalCount": 0, "edges": []}}"#)),
-    tried("node", Key, r#"{ a: node(id: "CONTACT") { id } b: node(id: "EVENT") { id } c: node(id: "NUDGE") { id } }"#, Data(r#"{"a": null, "b": null, "c": null}"#)),
-    tried("node", Contact, r#"{ a: node(id: "CONTACT") { id } b: node(id: "EVENT") { id } }"#, Data(r#"{"a": null, "b": null}"#)),
-    tried("nodes", Key, r#"{ nodes(ids: ["CONTACT", "EVENT", "KEY", "METRIC", "NUDGE", "DELIVERY", "LETTER", "TENANT"]) { id } }"#, Data(r#"{"nodes": [null, null, null, null, null, null, null, null]}"#)),
-    tried("nudge", Key, r#"{ a: nudge(id: "NUDGE") { id } b: nudge(key: "secret-nudge") { id } }"#, Data(r#"{"a": null, "b": null}"#)),
-    tried("nudges", Key, "{ nudges { totalCount edges { node { id } } } }", Data(r#"{"nudges": {"totalCount": 0, "edges": []}}"#)),
-    tried("tenant", Key, "{ tenant { name posthog { id } } }", Data(r#"{"tenant": {"name": "intruders", "posthog": null}}"#)),
-    tried("tenants", Key, "{ tenants { totalCount } }", Code("FORBIDDEN")),
-    tried("alias", Key, r#"mutation { alias(input: {userId: "victim", alias: "intruder"}) { accepted } }"#, Data(r#"{"alias": {"accepted": true}}"#)),
-    tried("apiKeyCreate", Key, r#"mutation { apiKeyCreate(input: {kind: PUBLISHABLE, name: "own"}) { apiKey { name } } }"#, Data(r#"{"apiKeyCreate": {"apiKey": {"name": "own"}}}"#)),
-    tried("apiKeyRevoke", Key, r#"mutation { apiKeyRevoke(input: {id: "KEY"}) { apiKey { id } userErrors { code } } }"#, Data(r#"{"apiKeyRevoke": {"apiKey": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#)),
-    tried("apiKeyRotate", Key, r#"mutation { apiKeyRotate(input: {id: "KEY"}) { key userErrors { code } } }"#, Data(r#"{"apiKeyRotate": {"key": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#)),
-    tried("contactTokenCreate", Key, r#"mutation { contactTokenCreate(input: {contactId: "CONTACT"}) { token userErrors { code } } }"#, Data(r#"{"contactTokenCreate": {"token": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#)),
-    tried("contactUpdate", Key, r#"mutation { contactUpdate(input: {id: "CONTACT", name: "x"}) { contact { id } userErrors { code } } }"#, Data(r#"{"contactUpdate": {"contact": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#)),
-    tried("contactUpsert", Key, r#"mutation { contactUpsert(input: {externalId: "victim", traits: {mine: 1}}) { contact { traits } userErrors { code } } }"#, Data(r#"{"contactUpsert": {"contact": {"traits": {"mine": 1}}, "userErrors": []}}"#)),
-    tried("deadLetterReplay", Key, r#"mutation { deadLetterReplay(input: {ids: ["LETTER"]}) { deadLetters { id } userErrors { code } } }"#, Data(r#"{"deadLetterReplay": {"deadLetters": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#)),
-    tried("identify", Key, r#"mutation { identify(input: {userId: "victim", email: "victim@example.com"}) { accepted } }"#, Data(r#"{"identify": {"accepted": true}}"#)),
-    tried("metricDelete", Key, r#"mutation { metricDelete(input: {id: "METRIC"}) { deletedId userErrors { code } } }"#, Data(r#"{"metricDelete": {"deletedId": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#)),
-    tried("metricSave", Key, r#"mutation { metricSave(input: {key: "secret_metric", expression: "count()"}) { userErrors { code } } }"#, Data(r#"{"metricSave": {"userErrors": []}}"#)),
-    tried("nudgeArchive", Key, r#"mutation { nudgeArchive(input: {id: "NUDGE"}) { nudge { id } userErrors { code } } }"#, Data(r#"{"nudgeArchive": {"nudge": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#)),
+    tried(
+        "featureFlags",
+        Key,
+        "{ featureFlags { key } }",
+        Code("POSTHOG_NOT_CONNECTED"),
+    ),
+    tried(
+        "hogql",
+        Key,
+        r#"{ hogql(query: "SELECT 1") { rows } }"#,
+        Code("POSTHOG_NOT_CONNECTED"),
+    ),
+    tried(
+        "me",
+        Contact,
+        r#"{ me { externalId events(filter: {name: {eq: "$set"}}) { totalCount } } }"#,
+        Data(r#"{"me": {"externalId": "intruder", "events": {"totalCount": 1}}}"#),
+    ),
+    tried(
+        "metrics",
+        Key,
+        "{ metrics { totalCount edges { node { id } } } }",
+        Data(r#"{"metrics": {"totalCount": 0, "edges": []}}"#),
+    ),
+    tried(
+        "node",
+        Key,
+        r#"{ a: node(id: "CONTACT") { id } b: node(id: "EVENT") { id } c: node(id: "NUDGE") { id } }"#,
+        Data(r#"{"a": null, "b": null, "c": null}"#),
+    ),
+    tried(
+        "node",
+        Contact,
+        r#"{ a: node(id: "CONTACT") { id } b: node(id: "EVENT") { id } }"#,
+        Data(r#"{"a": null, "b": null}"#),
+    ),
+    tried(
+        "nodes",
+        Key,
+        r#"{ nodes(ids: ["CONTACT", "EVENT", "KEY", "METRIC", "NUDGE", "DELIVERY", "LETTER", "TENANT"]) { id } }"#,
+        Data(r#"{"nodes": [null, null, null, null, null, null, null, null]}"#),
+    ),
+    tried(
+        "nudge",
+        Key,
+        r#"{ a: nudge(id: "NUDGE") { id } b: nudge(key: "secret-nudge") { id } }"#,
+        Data(r#"{"a": null, "b": null}"#),
+    ),
+    tried(
+        "nudges",
+        Key,
+        "{ nudges { totalCount edges { node { id } } } }",
+        Data(r#"{"nudges": {"totalCount": 0, "edges": []}}"#),
+    ),
+    tried(
+        "tenant",
+        Key,
+        "{ tenant { name posthog { id } } }",
+        Data(r#"{"tenant": {"name": "intruders", "posthog": null}}"#),
+    ),
+    tried(
+        "tenants",
+        Key,
+        "{ tenants { totalCount } }",
+        Code("FORBIDDEN"),
+    ),
+    tried(
+        "alias",
+        Key,
+        r#"mutation { alias(input: {userId: "victim", alias: "intruder"}) { accepted } }"#,
+        Data(r#"{"alias": {"accepted": true}}"#),
+    ),
+    tried(
+        "apiKeyCreate",
+        Key,
+        r#"mutation { apiKeyCreate(input: {kind: PUBLISHABLE, name: "own"}) { apiKey { name } } }"#,
+        Data(r#"{"apiKeyCreate": {"apiKey": {"name": "own"}}}"#),
+    ),
+    tried(
+        "apiKeyRevoke",
+        Key,
+        r#"mutation { apiKeyRevoke(input: {id: "KEY"}) { apiKey { id } userErrors { code } } }"#,
+        Data(r#"{"apiKeyRevoke": {"apiKey": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#),
+    ),
+    tried(
+        "apiKeyRotate",
+        Key,
+        r#"mutation { apiKeyRotate(input: {id: "KEY"}) { key userErrors { code } } }"#,
+        Data(r#"{"apiKeyRotate": {"key": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#),
+    ),
+    tried(
+        "contactTokenCreate",
+        Key,
+        r#"mutation { contactTokenCreate(input: {contactId: "CONTACT"}) { token userErrors { code } } }"#,
+        Data(r#"{"contactTokenCreate": {"token": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#),
+    ),
+    tried(
+        "contactUpdate",
+        Key,
+        r#"mutation { contactUpdate(input: {id: "CONTACT", name: "x"}) { contact { id } userErrors { code } } }"#,
+        Data(r#"{"contactUpdate": {"contact": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#),
+    ),
+    tried(
+        "contactUpsert",
+        Key,
+        r#"mutation { contactUpsert(input: {externalId: "victim", traits: {mine: 1}}) { contact { traits } userErrors { code } } }"#,
+        Data(r#"{"contactUpsert": {"contact": {"traits": {"mine": 1}}, "userErrors": []}}"#),
+    ),
+    tried(
+        "deadLetterReplay",
+        Key,
+        r#"mutation { deadLetterReplay(input: {ids: ["LETTER"]}) { deadLetters { id } userErrors { code } } }"#,
+        Data(
+            r#"{"deadLetterReplay": {"deadLetters": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#,
+        ),
+    ),
+    tried(
+        "identify",
+        Key,
+        r#"mutation { identify(input: {userId: "victim", email: "victim@example.com"}) { accepted } }"#,
+        Data(r#"{"identify": {"accepted": true}}"#),
+    ),
+    tried(
+        "metricDelete",
+        Key,
+        r#"mutation { metricDelete(input: {id: "METRIC"}) { deletedId userErrors { code } } }"#,
+        Data(r#"{"metricDelete": {"deletedId": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#),
+    ),
+    tried(
+        "metricSave",
+        Key,
+        r#"mutation { metricSave(input: {key: "secret_metric", expression: "count()"}) { userErrors { code } } }"#,
+        Data(r#"{"metricSave": {"userErrors": []}}"#),
+    ),
+    tried(
+        "nudgeArchive",
+        Key,
+        r#"mutation { nudgeArchive(input: {id: "NUDGE"}) { nudge { id } userErrors { code } } }"#,
+        Data(r#"{"nudgeArchive": {"nudge": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#),
+    ),
     tried(
         "nudgeInteractionsRecord",
         Contact,
         r#"mutation { nudgeInteractionsRecord(input: {interactions: [{deliveryId: "DELIVERY", kind: CLICKED, clientId: "c1", at: "2026-01-01T09:00:00Z"}]}) { interactions { kind } userErrors { code } } }"#,
-        Data(r#"{"nudgeInteractionsRecord": {"interactions": [], "userErrors": [{"code": "NOT_FOUND"}]}}"#),
+        Data(
+            r#"{"nudgeInteractionsRecord": {"interactions": [], "userErrors": [{"code": "NOT_FOUND"}]}}"#,
+        ),
     ),
-    tried("nudgePublish", Key, r#"mutation { nudgePublish(input: {id: "NUDGE"}) { nudge { id } userErrors { code } } }"#, Data(r#"{"nudgePublish": {"nudge": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#)),
+    tried(
+        "nudgePublish",
+        Key,
+        r#"mutation { nudgePublish(input: {id: "NUDGE"}) { nudge { id } userErrors { code } } }"#,
+        Data(r#"{"nudgePublish": {"nudge": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#),
+    ),
     tried(
         "nudgeSave",
         Key,
         r#"mutation { nudgeSave(input: {id: "NUDGE", surface: "web", content: {title: "x", body: "x"}, trigger: {event: "x"}}) { nudge { id } userErrors { code } } }"#,
         Data(r#"{"nudgeSave": {"nudge": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#),
     ),
-    tried("posthogConnect", Key, r#"mutation { posthogConnect(input: {ingestHost: "ftp://nonsense", projectId: "1", projectToken: "phc_x"}) { connection { id } } }"#, Data(r#"{"posthogConnect": {"connection": null}}"#)),
-    tried("posthogDisconnect", Key, "mutation { posthogDisconnect { disconnectedId userErrors { code } } }", Data(r#"{"posthogDisconnect": {"disconnectedId": null, "userErrors": []}}"#)),
-    tried("tenantCreate", Key, r#"mutation { tenantCreate(input: {name: "x"}) { secretKey } }"#, Code("FORBIDDEN")),
-    tried("tenantDelete", Key, r#"mutation { tenantDelete(input: {id: "TENANT", name: "victims"}) { tenantId } }"#, Code("FORBIDDEN")),
-    tried("tenantResume", Key, r#"mutation { tenantResume(input: {id: "TENANT"}) { tenant { id } } }"#, Code("FORBIDDEN")),
-    tried("tenantSuspend", Key, r#"mutation { tenantSuspend(input: {id: "TENANT"}) { tenant { id } } }"#, Code("FORBIDDEN")),
-    tried("track", Key, r#"mutation { track(input: {event: "x", contactId: "CONTACT"}) { accepted userErrors { code } } }"#, Data(r#"{"track": {"accepted": false, "userErrors": [{"code": "NOT_FOUND"}]}}"#)),
-    tried("trackBatch", Key, r#"mutation { trackBatch(input: {events: [{event: "x", contactId: "CONTACT"}]}) { accepted userErrors { code } } }"#, Data(r#"{"trackBatch": {"accepted": 0, "userErrors": [{"code": "NOT_FOUND"}]}}"#)),
-    tried("nudges", Stream, "subscription { nudges { __typename } }", Silence),
+    tried(
+        "posthogConnect",
+        Key,
+        r#"mutation { posthogConnect(input: {ingestHost: "ftp://nonsense", projectId: "1", projectToken: "phc_x"}) { connection { id } } }"#,
+        Data(r#"{"posthogConnect": {"connection": null}}"#),
+    ),
+    tried(
+        "posthogDisconnect",
+        Key,
+        "mutation { posthogDisconnect { disconnectedId userErrors { code } } }",
+        Data(r#"{"posthogDisconnect": {"disconnectedId": null, "userErrors": []}}"#),
+    ),
+    tried(
+        "tenantCreate",
+        Key,
+        r#"mutation { tenantCreate(input: {name: "x"}) { secretKey } }"#,
+        Code("FORBIDDEN"),
+    ),
+    tried(
+        "tenantDelete",
+        Key,
+        r#"mutation { tenantDelete(input: {id: "TENANT", name: "victims"}) { tenantId } }"#,
+        Code("FORBIDDEN"),
+    ),
+    tried(
+        "tenantResume",
+        Key,
+        r#"mutation { tenantResume(input: {id: "TENANT"}) { tenant { id } } }"#,
+        Code("FORBIDDEN"),
+    ),
+    tried(
+        "tenantSuspend",
+        Key,
+        r#"mutation { tenantSuspend(input: {id: "TENANT"}) { tenant { id } } }"#,
+        Code("FORBIDDEN"),
+    ),
+    tried(
+        "track",
+        Key,
+        r#"mutation { track(input: {event: "x", contactId: "CONTACT"}) { accepted userErrors { code } } }"#,
+        Data(r#"{"track": {"accepted": false, "userErrors": [{"code": "NOT_FOUND"}]}}"#),
+    ),
+    tried(
+        "trackBatch",
+        Key,
+        r#"mutation { trackBatch(input: {events: [{event: "x", contactId: "CONTACT"}]}) { accepted userErrors { code } } }"#,
+        Data(r#"{"trackBatch": {"accepted": 0, "userErrors": [{"code": "NOT_FOUND"}]}}"#),
+    ),
+    tried(
+        "nudges",
+        Stream,
+        "subscription { nudges { __typename } }",
+        Silence,
+    ),
 ];
 
 /// How long a subscription is listened to that must stay silent.
 const LISTENED: Duration = Duration::from_millis(200);
 
 /// Words of the victim's that must never be answered to another.
-const SECRETS: &[&str] = &["victims", "victim@", "secret value", "secret title", "secret error", "secret name", "phc_secret"];
+const SECRETS: &[&str] = &[
+    "victims",
+    "victim@",
+    "secret value",
+    "secret title",
+    "secret error",
+    "secret name",
+    "phc_secret",
+];
 
 /// What the victim has, by the capitals that stand for it.
 struct Victim {
@@ -145,19 +327,38 @@ impl Victim {
         let sk = &tenant.secret_key;
         let input = json!({"externalId": "victim", "email": "victim@example.com", "traits": {"secret": "secret value"}});
         let contact_id = upsert(kit, &tenant, input).await;
-        let tell = "mutation { track(input: {event: \"secret event\", userId: \"victim\"}) { accepted } }";
+        let tell =
+            "mutation { track(input: {event: \"secret event\", userId: \"victim\"}) { accepted } }";
         ask(kit, sk, tell, json!({})).await;
-        let events = ask(kit, sk, "{ events(filter: {name: {eq: \"secret event\"}}) { edges { node { id } } } }", json!({})).await;
-        let event_id = events["events"]["edges"][0]["node"]["id"].as_str().unwrap().to_owned();
+        let events = ask(
+            kit,
+            sk,
+            "{ events(filter: {name: {eq: \"secret event\"}}) { edges { node { id } } } }",
+            json!({}),
+        )
+        .await;
+        let event_id = events["events"]["edges"][0]["node"]["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         let save = "mutation { nudgeSave(input: {key: \"secret-nudge\", name: \"secret name\", surface: \"web\", content: {title: \"secret title\", body: \"x\"}, trigger: {event: \"x\"}}) { nudge { id } userErrors { message } } }";
         let saved = ask(kit, sk, save, json!({})).await;
-        let nudge_id = saved["nudgeSave"]["nudge"]["id"].as_str().unwrap().to_owned();
+        let nudge_id = saved["nudgeSave"]["nudge"]["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         ask(kit, sk, &format!("mutation {{ nudgePublish(input: {{id: \"{nudge_id}\"}}) {{ userErrors {{ message }} }} }}"), json!({})).await;
         let save = "mutation { metricSave(input: {key: \"secret_metric\", expression: \"count()\"}) { metric { id } userErrors { message } } }";
         let saved = ask(kit, sk, save, json!({})).await;
-        let metric_id = saved["metricSave"]["metric"]["id"].as_str().unwrap().to_owned();
+        let metric_id = saved["metricSave"]["metric"]["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         let keys = ask(kit, sk, "{ tenant { apiKeys { id } } }", json!({})).await;
-        let key_id = keys["tenant"]["apiKeys"][0]["id"].as_str().unwrap().to_owned();
+        let key_id = keys["tenant"]["apiKeys"][0]["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         let rows = Rows {
             contact: ContactId::parse(&contact_id).unwrap(),
             event: EventId::parse(&event_id).unwrap(),
@@ -179,7 +380,11 @@ impl Victim {
         })
     }
     fn named_in(&self, document: &str) -> String {
-        self.ids.iter().fold(document.to_owned(), |text, (capitals, id)| text.replace(capitals, id))
+        self.ids
+            .iter()
+            .fold(document.to_owned(), |text, (capitals, id)| {
+                text.replace(capitals, id)
+            })
     }
     /// Everything of the victim's, as text.
     async fn rows(&self) -> anyhow::Result<String> {
@@ -187,7 +392,14 @@ impl Victim {
         where
             E::Model: std::fmt::Debug,
         {
-            let mut rows: Vec<String> = cx.db().find::<E>().all().await?.iter().map(|row| format!("{row:?}")).collect();
+            let mut rows: Vec<String> = cx
+                .db()
+                .find::<E>()
+                .all()
+                .await?
+                .iter()
+                .map(|row| format!("{row:?}"))
+                .collect();
             rows.sort_unstable();
             Ok(rows.join("\n"))
         }
@@ -224,8 +436,17 @@ struct Rows {
 
 impl Rows {
     async fn add(self, cx: &Cx) -> anyhow::Result<(String, String)> {
-        let version = cx.db().find::<nudge_version::Entity>().one().await?.unwrap();
-        let Self { contact, event, nudge } = self;
+        let version = cx
+            .db()
+            .find::<nudge_version::Entity>()
+            .one()
+            .await?
+            .unwrap();
+        let Self {
+            contact,
+            event,
+            nudge,
+        } = self;
         let ids = cx
             .write(async move |tx| {
                 let delivery = tx
@@ -308,7 +529,12 @@ async fn every_root_field_is_among_those_that_are_tried() {
     let there = root_fields(&serde_json::to_value(answer).unwrap()["data"]);
     let tried: BTreeSet<_> = TRIES
         .iter()
-        .map(|attempt| (kind_of(attempt.document).to_owned(), attempt.field.to_owned()))
+        .map(|attempt| {
+            (
+                kind_of(attempt.document).to_owned(),
+                attempt.field.to_owned(),
+            )
+        })
         .collect();
     assert_eq!(there, tried);
 }
@@ -320,7 +546,9 @@ async fn another_tenants_ids_and_keys_open_nothing_and_change_nothing() -> anyho
         let before = victim.rows().await?;
         let intruder = kit.tenant("intruders").await?;
         let own = upsert(&kit, &intruder, json!({"externalId": "intruder"})).await;
-        let token = kit.contact_token(&intruder, ContactId::parse(&own).unwrap()).await?;
+        let token = kit
+            .contact_token(&intruder, ContactId::parse(&own).unwrap())
+            .await?;
         let server = kit.serve().await?;
         let client = reqwest::Client::new();
         for attempt in TRIES {
@@ -331,7 +559,11 @@ async fn another_tenants_ids_and_keys_open_nothing_and_change_nothing() -> anyho
                     None => json!({"data": null}),
                 },
                 by => {
-                    let credential = if by == Contact { &token } else { &intruder.secret_key };
+                    let credential = if by == Contact {
+                        &token
+                    } else {
+                        &intruder.secret_key
+                    };
                     let sent = client
                         .post(server.url("/graphql"))
                         .bearer_auth(credential)
@@ -344,9 +576,16 @@ async fn another_tenants_ids_and_keys_open_nothing_and_change_nothing() -> anyho
             match attempt.answer {
                 Data(data) => {
                     assert_eq!(answer["errors"], Value::Null, "{document}");
-                    assert_eq!(answer["data"], serde_json::from_str::<Value>(data)?, "{document}");
+                    assert_eq!(
+                        answer["data"],
+                        serde_json::from_str::<Value>(data)?,
+                        "{document}"
+                    );
                 }
-                Code(code) => assert_eq!(answer["errors"][0]["extensions"]["code"], code, "{document}"),
+                Code(code) => assert_eq!(
+                    answer["errors"][0]["extensions"]["code"], code,
+                    "{document}"
+                ),
                 Silence => assert_eq!(answer, json!({"data": null}), "{document}"),
             }
             let text = answer.to_string();
@@ -380,7 +619,11 @@ async fn introspection_shows_each_principal_exactly_the_fields_it_may_use() -> a
         let mut principals = vec![
             ("operator".to_owned(), OPERATOR.to_owned()),
             ("publishable key".to_owned(), acme.publishable_key.clone()),
-            ("contact".to_owned(), kit.contact_token(&acme, ContactId::parse(&own).unwrap()).await?),
+            (
+                "contact".to_owned(),
+                kit.contact_token(&acme, ContactId::parse(&own).unwrap())
+                    .await?,
+            ),
         ];
         for scope in SCOPES {
             principals.push(((*scope).to_owned(), kit.key(&acme, &[*scope]).await?));
@@ -391,19 +634,26 @@ async fn introspection_shows_each_principal_exactly_the_fields_it_may_use() -> a
             for attempt in TRIES {
                 // Capitals name nothing that is there.
                 let answer = if attempt.by == Stream {
-                    stream(&kit, &credential, attempt.document).await?.unwrap_or_default()
+                    stream(&kit, &credential, attempt.document)
+                        .await?
+                        .unwrap_or_default()
                 } else {
                     kit.gql(&credential, attempt.document, json!({})).await
                 };
                 let errors = answer["errors"].as_array().cloned().unwrap_or_default();
-                let invalid = errors.iter().any(|error| error["extensions"]["code"] == "GRAPHQL_VALIDATION_FAILED");
+                let invalid = errors
+                    .iter()
+                    .any(|error| error["extensions"]["code"] == "GRAPHQL_VALIDATION_FAILED");
                 assert!(!invalid, "{errors:?}");
                 let refused = errors.iter().any(|error| {
                     let at_root = error["path"].as_array().is_some_and(|path| path.len() == 1);
                     at_root && error["extensions"]["code"] == "FORBIDDEN"
                 });
                 if !refused {
-                    usable.insert((kind_of(attempt.document).to_owned(), attempt.field.to_owned()));
+                    usable.insert((
+                        kind_of(attempt.document).to_owned(),
+                        attempt.field.to_owned(),
+                    ));
                 }
             }
             assert_eq!(shown, usable, "{name}");

@@ -101,7 +101,11 @@ async fn survive(database_url: &str) -> anyhow::Result<()> {
     while let Some(done) = senders.join_next().await {
         acknowledged.extend(done??);
     }
-    ensure!(acknowledged.len() == EVENTS, "only {} were acknowledged", acknowledged.len());
+    ensure!(
+        acknowledged.len() == EVENTS,
+        "only {} were acknowledged",
+        acknowledged.len()
+    );
 
     let stored = graphql(
         &base,
@@ -213,12 +217,18 @@ fn key(tenant: &Value, name: &str) -> anyhow::Result<String> {
 
 /// Waits until PostHog has all of them, and holds what it got against what was sent.
 async fn forwarded(posthog: &Value, acknowledged: &HashSet<Uuid>) -> anyhow::Result<()> {
-    let url = format!("{}/_double/events?event=tick", posthog["url"].as_str().unwrap_or_default());
+    let url = format!(
+        "{}/_double/events?event=tick",
+        posthog["url"].as_str().unwrap_or_default()
+    );
     let client = reqwest::Client::new();
     let mut got: Vec<Value> = vec![];
     for _ in 0..600 {
         got = client.get(&url).send().await?.json().await?;
-        let uuids: HashSet<&str> = got.iter().filter_map(|event| event["uuid"].as_str()).collect();
+        let uuids: HashSet<&str> = got
+            .iter()
+            .filter_map(|event| event["uuid"].as_str())
+            .collect();
         if uuids.len() >= acknowledged.len() {
             break;
         }
@@ -235,8 +245,20 @@ async fn forwarded(posthog: &Value, acknowledged: &HashSet<Uuid>) -> anyhow::Res
             .or_default()
             .insert((text("uuid"), text("distinct_id"), text("timestamp")));
     }
-    ensure!(uuids == *acknowledged, "PostHog has {} of {}", uuids.len(), acknowledged.len());
-    let twice: Vec<_> = by_number.iter().filter(|(_, sent)| sent.len() > 1).take(3).collect();
-    ensure!(twice.is_empty(), "sent under more than one identity: {twice:?}");
+    ensure!(
+        uuids == *acknowledged,
+        "PostHog has {} of {}",
+        uuids.len(),
+        acknowledged.len()
+    );
+    let twice: Vec<_> = by_number
+        .iter()
+        .filter(|(_, sent)| sent.len() > 1)
+        .take(3)
+        .collect();
+    ensure!(
+        twice.is_empty(),
+        "sent under more than one identity: {twice:?}"
+    );
     Ok(())
 }

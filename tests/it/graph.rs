@@ -131,7 +131,9 @@ async fn arrive(cx: &Cx, touches: &[Incoming], together: bool) -> anyhow::Result
 /// What is known of the one contact, but for its ids of ours.
 async fn picture(cx: &Cx) -> anyhow::Result<Value> {
     let db = cx.db();
-    let root = contact::find_by(&db, Kind::ExternalId, "user-1").await?.unwrap();
+    let root = contact::find_by(&db, Kind::ExternalId, "user-1")
+        .await?
+        .unwrap();
     let family = contact::family(&db, root.id).await?;
     let identifiers: BTreeSet<String> = db
         .find::<contact_identifier::Entity>()
@@ -207,7 +209,8 @@ async fn an_absorbed_contact_leads_to_its_root_for_ever() -> anyhow::Result<()> 
     on_each_database(async |kit| {
         let tenant = kit.tenant("acme").await?;
         let cx = &tenant.cx;
-        let [a, b, c] = ["a", "b", "c"].map(|id| claim(Kind::AnonymousId, id, Verification::Claimed));
+        let [a, b, c] =
+            ["a", "b", "c"].map(|id| claim(Kind::AnonymousId, id, Verification::Claimed));
         let mut ids = vec![];
         for (message, claim) in [("1", &a), ("2", &b), ("3", &c)] {
             kit.advance(TimeDelta::seconds(1));
@@ -226,7 +229,11 @@ async fn an_absorbed_contact_leads_to_its_root_for_ever() -> anyhow::Result<()> 
         }
         let aliases = cx.db().find::<contact_alias::Entity>().all().await?;
         assert_eq!(aliases.len(), 2);
-        assert!(aliases.iter().all(|alias| alias.contact_id == ids[0] && alias.event_id.is_some()));
+        assert!(
+            aliases
+                .iter()
+                .all(|alias| alias.contact_id == ids[0] && alias.event_id.is_some())
+        );
         let merged = cx
             .db()
             .find::<event::Entity>()
@@ -274,7 +281,8 @@ async fn two_people_on_one_browser_stay_two() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_browsers_word_for_an_email_joins_nobody_and_the_backends_takes_it_away() -> anyhow::Result<()> {
+async fn a_browsers_word_for_an_email_joins_nobody_and_the_backends_takes_it_away()
+-> anyhow::Result<()> {
     on_each_database(async |kit| {
         let tenant = kit.tenant("acme").await?;
         let cx = &tenant.cx;
@@ -289,15 +297,28 @@ async fn a_browsers_word_for_an_email_joins_nobody_and_the_backends_takes_it_awa
             )]
         };
         let thief = one("1", Kind::AnonymousId, "thief", Verification::Claimed);
-        let thief = cx.write(async |tx| contact::ingest(tx, &thief).await).await?[0].contact_id;
-        let ann = one("2", Kind::ExternalId, "ann", Verification::AssertedByBackend);
+        let thief = cx
+            .write(async |tx| contact::ingest(tx, &thief).await)
+            .await?[0]
+            .contact_id;
+        let ann = one(
+            "2",
+            Kind::ExternalId,
+            "ann",
+            Verification::AssertedByBackend,
+        );
         let ann = cx.write(async |tx| contact::ingest(tx, &ann).await).await?[0].contact_id;
         assert_ne!(thief, ann);
-        let owner = contact::find_by(&cx.db(), Kind::Email, "ann@example.com").await?.unwrap();
+        let owner = contact::find_by(&cx.db(), Kind::Email, "ann@example.com")
+            .await?
+            .unwrap();
         assert_eq!(Some(owner.id), ann);
         assert_eq!(owner.status, Status::Verified);
         let other = one("3", Kind::AnonymousId, "other", Verification::Claimed);
-        let other = cx.write(async |tx| contact::ingest(tx, &other).await).await?[0].contact_id;
+        let other = cx
+            .write(async |tx| contact::ingest(tx, &other).await)
+            .await?[0]
+            .contact_id;
         assert_ne!(other, ann);
         Ok(())
     })
@@ -318,7 +339,11 @@ async fn many_writers_that_meet_on_one_person_make_one_contact() -> anyhow::Resu
                         1,
                         vec![
                             claim(Kind::ExternalId, "user-1", Verification::Claimed),
-                            claim(Kind::AnonymousId, &format!("browser-{number}"), Verification::Claimed),
+                            claim(
+                                Kind::AnonymousId,
+                                &format!("browser-{number}"),
+                                Verification::Claimed,
+                            ),
                         ],
                     )];
                     cx.write(async |tx| contact::ingest(tx, &one).await).await?;

@@ -21,13 +21,23 @@ async fn a_failed_unit_of_work_leaves_no_trace() -> anyhow::Result<()> {
             .cx
             .write(async |tx| {
                 let anna = rows::contact(tx, "anna").await?;
-                tx.emit(NewEvent::of_room("test", "test.happened", anna.id, tx.now())).await?;
+                tx.emit(NewEvent::of_room(
+                    "test",
+                    "test.happened",
+                    anna.id,
+                    tx.now(),
+                ))
+                .await?;
                 Err(Error::Forbidden)
             })
             .await;
         assert!(matches!(failed, Err(Error::Forbidden)));
         assert_eq!(acme.cx.db().find::<contact::Entity>().count().await?, 0);
-        assert_eq!(acme.cx.db().log_after(LogPlace::default()).count().await?, 0, "its event is gone with it");
+        assert_eq!(
+            acme.cx.db().log_after(LogPlace::default()).count().await?,
+            0,
+            "its event is gone with it"
+        );
         Ok(())
     })
     .await
@@ -62,18 +72,40 @@ async fn a_unit_of_work_that_lost_a_race_runs_again_from_the_start() -> anyhow::
 async fn one_tenant_neither_sees_nor_touches_anothers_rows() -> anyhow::Result<()> {
     on_each_database(async |kit| {
         let (acme, bolt) = (kit.tenant("acme").await?, kit.tenant("bolt").await?);
-        let anna = acme.cx.write(async |tx| rows::contact(tx, "anna").await).await?;
-        assert_eq!(acme.cx.db().get::<contact::Entity>(anna.id).await?, Some(anna.clone()));
+        let anna = acme
+            .cx
+            .write(async |tx| rows::contact(tx, "anna").await)
+            .await?;
+        assert_eq!(
+            acme.cx.db().get::<contact::Entity>(anna.id).await?,
+            Some(anna.clone())
+        );
         assert_eq!(bolt.cx.db().get::<contact::Entity>(anna.id).await?, None);
-        assert!(bolt.cx.db().get_many::<contact::Entity>(&[anna.id]).await?.is_empty());
+        assert!(
+            bolt.cx
+                .db()
+                .get_many::<contact::Entity>(&[anna.id])
+                .await?
+                .is_empty()
+        );
         assert_eq!(bolt.cx.db().find::<contact::Entity>().count().await?, 0);
 
         let mut stolen = anna.clone().into_active_model();
         stolen.distinct_id = Set("stolen".to_owned());
         let refused = bolt.cx.write(async |tx| tx.update(stolen).await).await;
         assert!(matches!(refused, Err(Error::NotFound)), "{refused:?}");
-        assert!(!bolt.cx.write(async |tx| tx.delete::<contact::Entity>(anna.id).await).await?);
-        assert_eq!(bolt.cx.write(async |tx| tx.delete_many::<contact::Entity>(&[anna.id]).await).await?, 0);
+        assert!(
+            !bolt
+                .cx
+                .write(async |tx| tx.delete::<contact::Entity>(anna.id).await)
+                .await?
+        );
+        assert_eq!(
+            bolt.cx
+                .write(async |tx| tx.delete_many::<contact::Entity>(&[anna.id]).await)
+                .await?,
+            0
+        );
 
         // A row planted in another's name becomes the planter's own.
         let planted = bolt
@@ -102,9 +134,17 @@ async fn one_tenant_neither_sees_nor_touches_anothers_rows() -> anyhow::Result<(
 async fn no_row_points_at_another_tenants_row() -> anyhow::Result<()> {
     on_each_database(async |kit| {
         let (acme, bolt) = (kit.tenant("acme").await?, kit.tenant("bolt").await?);
-        let anna = acme.cx.write(async |tx| rows::contact(tx, "anna").await).await?;
-        acme.cx.write(async |tx| rows::identifier(tx, anna.id, "mine").await).await?;
-        let refused = bolt.cx.write(async |tx| rows::identifier(tx, anna.id, "theirs").await).await;
+        let anna = acme
+            .cx
+            .write(async |tx| rows::contact(tx, "anna").await)
+            .await?;
+        acme.cx
+            .write(async |tx| rows::identifier(tx, anna.id, "mine").await)
+            .await?;
+        let refused = bolt
+            .cx
+            .write(async |tx| rows::identifier(tx, anna.id, "theirs").await)
+            .await;
         assert!(matches!(refused, Err(Error::Internal(_))), "{refused:?}");
         let refused = bolt
             .cx
@@ -115,7 +155,14 @@ async fn no_row_points_at_another_tenants_row() -> anyhow::Result<()> {
             })
             .await;
         assert!(matches!(refused, Err(Error::Internal(_))), "{refused:?}");
-        assert_eq!(bolt.cx.db().find::<contact_identifier::Entity>().count().await?, 0);
+        assert_eq!(
+            bolt.cx
+                .db()
+                .find::<contact_identifier::Entity>()
+                .count()
+                .await?,
+            0
+        );
         assert_eq!(bolt.cx.db().find::<contact::Entity>().count().await?, 0);
         Ok(())
     })
@@ -132,7 +179,14 @@ async fn a_message_id_is_written_once_a_tenant() -> anyhow::Result<()> {
                 .write(async |tx| {
                     let told = NewEvent {
                         contact_id: None,
-                        ..NewEvent::of_room("test", "test.happened", rows::contact(tx, &tx.new_id::<contact::Entity>().to_string()).await?.id, tx.now())
+                        ..NewEvent::of_room(
+                            "test",
+                            "test.happened",
+                            rows::contact(tx, &tx.new_id::<contact::Entity>().to_string())
+                                .await?
+                                .id,
+                            tx.now(),
+                        )
                     };
                     tx.emit(told.once("m1".to_owned())).await
                 })
@@ -156,7 +210,10 @@ async fn a_stray_read_inside_a_write_sees_the_old_state_at_once() -> anyhow::Res
             .write(async |tx| {
                 rows::contact(tx, "anna").await?;
                 let inside = tx.find::<contact::Entity>().count().await?;
-                Ok((inside, acme.cx.db().find::<contact::Entity>().count().await?))
+                Ok((
+                    inside,
+                    acme.cx.db().find::<contact::Entity>().count().await?,
+                ))
             })
             .await?;
         assert_eq!((inside, stray), (1, 0));
@@ -168,7 +225,8 @@ async fn a_stray_read_inside_a_write_sees_the_old_state_at_once() -> anyhow::Res
 
 /// Trap 12 again: a write inside a write can only wait for itself on SQLite's one writer, and says so before long.
 #[tokio::test]
-async fn a_stray_write_inside_a_write_fails_loudly_and_harmlessly_on_sqlite() -> anyhow::Result<()> {
+async fn a_stray_write_inside_a_write_fails_loudly_and_harmlessly_on_sqlite() -> anyhow::Result<()>
+{
     on_each_database(async |kit| {
         if kit.database != Kind::Sqlite {
             return Ok(());
@@ -178,12 +236,16 @@ async fn a_stray_write_inside_a_write_fails_loudly_and_harmlessly_on_sqlite() ->
             .cx
             .write(async |tx| {
                 rows::contact(tx, "outer").await?;
-                acme.cx.write(async |inner| rows::contact(inner, "inner").await).await
+                acme.cx
+                    .write(async |inner| rows::contact(inner, "inner").await)
+                    .await
             })
             .await;
         assert!(matches!(stray, Err(Error::Internal(_))), "{stray:?}");
         assert_eq!(acme.cx.db().find::<contact::Entity>().count().await?, 0);
-        acme.cx.write(async |tx| rows::contact(tx, "after").await).await?;
+        acme.cx
+            .write(async |tx| rows::contact(tx, "after").await)
+            .await?;
         assert_eq!(acme.cx.db().find::<contact::Entity>().count().await?, 1);
         Ok(())
     })

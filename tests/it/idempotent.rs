@@ -10,7 +10,8 @@ use tests::{Kit, Tenant, on_each_database};
 const TRACK: &str = "mutation($key: String!, $event: String!) { t: track(input: {event: $event, userId: \"u1\"}) @idempotent(key: $key) { accepted contact { id externalId } } }";
 
 async fn track(kit: &Kit, credential: &str, key: &str, event: &str) -> Value {
-    kit.gql(credential, TRACK, json!({"key": key, "event": event})).await
+    kit.gql(credential, TRACK, json!({"key": key, "event": event}))
+        .await
 }
 
 async fn events(kit: &Kit, tenant: &Tenant) -> Value {
@@ -58,11 +59,17 @@ async fn a_key_is_one_callers_and_one_mutations() -> anyhow::Result<()> {
         let acme = kit.tenant("acme").await?;
         let other = kit.tenant("other").await?;
         let second = kit.key(&acme, &["events:write"]).await?;
-        for credential in [&acme.secret_key, &acme.publishable_key, &second, &other.secret_key] {
+        for credential in [
+            &acme.secret_key,
+            &acme.publishable_key,
+            &second,
+            &other.secret_key,
+        ] {
             let answer = track(&kit, credential, "k1", "paid").await;
             assert_eq!(answer["data"]["t"]["accepted"], true, "{answer}");
         }
-        let identify = "mutation { identify(input: {userId: \"u1\"}) @idempotent(key: \"k1\") { accepted } }";
+        let identify =
+            "mutation { identify(input: {userId: \"u1\"}) @idempotent(key: \"k1\") { accepted } }";
         let answer = kit.gql(&acme.secret_key, identify, json!({})).await;
         assert_eq!(answer["data"]["identify"]["accepted"], true);
         assert_eq!(events(&kit, &acme).await, 4);
@@ -82,11 +89,16 @@ async fn of_calls_at_the_same_time_one_works_and_the_others_hear_of_it() -> anyh
         for answer in &answers {
             let conflict = &answer["errors"][0]["extensions"];
             assert!(
-                answer["data"]["t"]["accepted"] == true || (conflict["code"] == "CONFLICT" && conflict["retryAfter"] == 1),
+                answer["data"]["t"]["accepted"] == true
+                    || (conflict["code"] == "CONFLICT" && conflict["retryAfter"] == 1),
                 "{answer}"
             );
         }
-        assert!(answers.iter().any(|answer| answer["data"]["t"]["accepted"] == true));
+        assert!(
+            answers
+                .iter()
+                .any(|answer| answer["data"]["t"]["accepted"] == true)
+        );
         assert_eq!(events(&kit, &acme).await, 2);
         Ok(())
     })
@@ -120,7 +132,8 @@ async fn a_call_that_died_half_way_frees_its_key_after_a_while() -> anyhow::Resu
 }
 
 #[tokio::test]
-async fn a_call_that_failed_frees_its_key_and_expired_keys_are_cleared_away() -> anyhow::Result<()> {
+async fn a_call_that_failed_frees_its_key_and_expired_keys_are_cleared_away() -> anyhow::Result<()>
+{
     on_each_database(async |kit| {
         let acme = kit.tenant("acme").await?;
         let reader = kit.key(&acme, &["events:read"]).await?;
@@ -139,7 +152,8 @@ async fn a_call_that_failed_frees_its_key_and_expired_keys_are_cleared_away() ->
 }
 
 #[tokio::test]
-async fn a_secret_that_is_shown_once_is_shown_again_to_its_own_call_and_stored_sealed() -> anyhow::Result<()> {
+async fn a_secret_that_is_shown_once_is_shown_again_to_its_own_call_and_stored_sealed()
+-> anyhow::Result<()> {
     on_each_database(async |kit| {
         let acme = kit.tenant("acme").await?;
         let create = "mutation { apiKeyCreate(input: {kind: SECRET, name: \"ci\", scopes: [\"contacts:read\"]}) @idempotent(key: \"k1\") { key apiKey { id } userErrors { message } } }";

@@ -17,7 +17,11 @@ pub(crate) async fn contact(tx: &Tx, distinct_id: &str) -> Result<contact::Model
     .await
 }
 
-pub(crate) async fn identifier(tx: &Tx, contact: ContactId, value: &str) -> Result<contact_identifier::Model> {
+pub(crate) async fn identifier(
+    tx: &Tx,
+    contact: ContactId,
+    value: &str,
+) -> Result<contact_identifier::Model> {
     tx.insert(contact_identifier::ActiveModel {
         id: Set(tx.new_id()),
         tenant_id: Set(tx.tenant()),

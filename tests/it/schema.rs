@@ -45,12 +45,21 @@ fn the_exported_schema_is_the_one_in_the_repository() {
 #[tokio::test]
 async fn every_type_field_argument_and_enum_value_says_what_it_is() {
     // GraphQL's own scalars, and what the engine adds.
-    let own = |name: &str| !name.starts_with("__") && !["Boolean", "Float", "ID", "Int", "String"].contains(&name);
+    let own = |name: &str| {
+        !name.starts_with("__") && !["Boolean", "Float", "ID", "Int", "String"].contains(&name)
+    };
     let mut silent = vec![];
-    for ty in types().await.iter().filter(|ty| own(ty["name"].as_str().unwrap())) {
+    for ty in types()
+        .await
+        .iter()
+        .filter(|ty| own(ty["name"].as_str().unwrap()))
+    {
         let name = ty["name"].as_str().unwrap();
         let mut hear = |place: String, part: &Value| {
-            if part["description"].as_str().is_none_or(|text| text.trim().is_empty()) {
+            if part["description"]
+                .as_str()
+                .is_none_or(|text| text.trim().is_empty())
+            {
                 silent.push(place);
             }
         };
@@ -63,7 +72,10 @@ async fn every_type_field_argument_and_enum_value_says_what_it_is() {
             for member in list(ty, part) {
                 let place = format!("{name}.{}", member["name"].as_str().unwrap());
                 for argument in list(member, "args") {
-                    hear(format!("{place}({})", argument["name"].as_str().unwrap()), argument);
+                    hear(
+                        format!("{place}({})", argument["name"].as_str().unwrap()),
+                        argument,
+                    );
                 }
                 hear(place, member);
             }
@@ -78,11 +90,22 @@ async fn every_mutation_takes_one_input_and_tells_user_errors() {
     let named = |name: &str| types.iter().find(|ty| ty["name"] == name).unwrap();
     for mutation in list(named("Mutation"), "fields") {
         let name = mutation["name"].as_str().unwrap();
-        let arguments: Vec<&str> = list(mutation, "args").iter().map(|argument| argument["name"].as_str().unwrap()).collect();
-        assert!(arguments.is_empty() || arguments == ["input"], "{name} takes {arguments:?}");
+        let arguments: Vec<&str> = list(mutation, "args")
+            .iter()
+            .map(|argument| argument["name"].as_str().unwrap())
+            .collect();
+        assert!(
+            arguments.is_empty() || arguments == ["input"],
+            "{name} takes {arguments:?}"
+        );
         assert_eq!(mutation["type"]["kind"], "NON_NULL", "{name}");
         let payload = named(mutation["type"]["ofType"]["name"].as_str().unwrap());
-        assert!(list(payload, "fields").iter().any(|field| field["name"] == "userErrors"), "{name}");
+        assert!(
+            list(payload, "fields")
+                .iter()
+                .any(|field| field["name"] == "userErrors"),
+            "{name}"
+        );
     }
 }
 
@@ -93,7 +116,10 @@ async fn every_list_is_a_connection_with_a_total_and_without_a_shortcut() {
         if !name.ends_with("Connection") || name == "PosthogConnection" {
             continue;
         }
-        let mut fields: Vec<&str> = list(&ty, "fields").iter().map(|field| field["name"].as_str().unwrap()).collect();
+        let mut fields: Vec<&str> = list(&ty, "fields")
+            .iter()
+            .map(|field| field["name"].as_str().unwrap())
+            .collect();
         fields.sort_unstable();
         assert_eq!(fields, ["edges", "pageInfo", "totalCount"], "{name}");
     }
@@ -191,7 +217,8 @@ async fn text(kit: &Kit, credential: &str, query: &str) -> anyhow::Result<String
 }
 
 #[tokio::test]
-async fn an_answer_of_ours_has_the_order_of_its_document_and_its_errors_at_their_places() -> anyhow::Result<()> {
+async fn an_answer_of_ours_has_the_order_of_its_document_and_its_errors_at_their_places()
+-> anyhow::Result<()> {
     on_each_database(async |kit| {
         let acme = kit.tenant("acme").await?;
         let upsert = "mutation { u: contactUpsert(input: {externalId: \"u1\", name: \"Ann\"}) { userErrors { code } contact { name externalId } } }";
@@ -230,14 +257,25 @@ async fn a_document_too_deep_is_refused_and_introspection_is_not() -> anyhow::Re
     on_each_database(async |kit| {
         let acme = kit.tenant("acme").await?;
         let deep = |levels: usize| {
-            let inner = (0..levels).fold("id".to_owned(), |inner, _| format!("causedBy {{ {inner} }}"));
+            let inner = (0..levels).fold("id".to_owned(), |inner, _| {
+                format!("causedBy {{ {inner} }}")
+            });
             format!("{{ events {{ edges {{ node {{ {inner} }} }} }} }}")
         };
-        assert_eq!(kit.gql(&acme.secret_key, &deep(8), json!({})).await["errors"], Value::Null);
+        assert_eq!(
+            kit.gql(&acme.secret_key, &deep(8), json!({})).await["errors"],
+            Value::Null
+        );
         let over = kit.gql(&acme.secret_key, &deep(9), json!({})).await;
-        assert_eq!(over["errors"][0]["message"], "the document selects 13 deep, the limit is 12");
+        assert_eq!(
+            over["errors"][0]["message"],
+            "the document selects 13 deep, the limit is 12"
+        );
         assert_eq!(over["errors"][0]["extensions"]["code"], "BAD_USER_INPUT");
-        assert_eq!(kit.gql(&acme.secret_key, INTROSPECTION, json!({})).await["errors"], Value::Null);
+        assert_eq!(
+            kit.gql(&acme.secret_key, INTROSPECTION, json!({})).await["errors"],
+            Value::Null
+        );
         Ok(())
     })
     .await

@@ -10,7 +10,9 @@ const NO_SUCH_TENANT: &str = "tenant_01h455vb4pex5vsknk084sn02q";
 
 /// The code of a response's first error.
 fn code(response: &Value) -> &str {
-    response["errors"][0]["extensions"]["code"].as_str().unwrap_or("none")
+    response["errors"][0]["extensions"]["code"]
+        .as_str()
+        .unwrap_or("none")
 }
 
 #[tokio::test]

@@ -24,44 +24,188 @@ enum As {
 
 /// Each root field, who could use it, and how it is tried. `$…` stand for acme's ids.
 const TRIED: &[(&str, As, &str)] = &[
-    ("contact", As::Secret, "{ a: contact(id: \"$contact\") { id name } b: contact(by: {externalId: \"acme-user\"}) { id name } }"),
-    ("contacts", As::Secret, "{ contacts(filter: {externalId: {startsWith: \"acme\"}}) { totalCount edges { node { id name } } } }"),
-    ("deadLetters", As::Secret, "{ deadLetters { totalCount edges { node { id error } } } }"),
-    ("events", As::Secret, "{ events(filter: {contactId: \"$contact\"}) { totalCount edges { node { id name } } } }"),
+    (
+        "contact",
+        As::Secret,
+        "{ a: contact(id: \"$contact\") { id name } b: contact(by: {externalId: \"acme-user\"}) { id name } }",
+    ),
+    (
+        "contacts",
+        As::Secret,
+        "{ contacts(filter: {externalId: {startsWith: \"acme\"}}) { totalCount edges { node { id name } } } }",
+    ),
+    (
+        "deadLetters",
+        As::Secret,
+        "{ deadLetters { totalCount edges { node { id error } } } }",
+    ),
+    (
+        "events",
+        As::Secret,
+        "{ events(filter: {contactId: \"$contact\"}) { totalCount edges { node { id name } } } }",
+    ),
     ("featureFlags", As::Secret, "{ featureFlags { key } }"),
-    ("hogql", As::Secret, "{ hogql(query: \"SELECT distinct_id FROM events\") { rows } }"),
+    (
+        "hogql",
+        As::Secret,
+        "{ hogql(query: \"SELECT distinct_id FROM events\") { rows } }",
+    ),
     ("me", As::Contact, "{ me { id name } }"),
-    ("metrics", As::Secret, "{ metrics { totalCount edges { node { key name } } } }"),
-    ("node", As::Secret, "{ a: node(id: \"$contact\") { id } b: node(id: \"$event\") { id } c: node(id: \"$nudge\") { id } d: node(id: \"$delivery\") { id } }"),
-    ("nodes", As::Contact, "{ nodes(ids: [\"$contact\", \"$event\", \"$nudge\", \"$delivery\"]) { id } }"),
-    ("nudge", As::Secret, "{ a: nudge(id: \"$nudge\") { id name } b: nudge(key: \"acme-welcome\") { id name } }"),
-    ("nudges", As::Secret, "{ nudges { totalCount edges { node { id name } } } }"),
-    ("tenant", As::Secret, "{ tenant { id name apiKeys { id name } posthog { id } } }"),
-    ("tenants", As::OperatorsOwn, "{ tenants { edges { node { id name } } } }"),
-    ("alias", As::Secret, "mutation { alias(input: {userId: \"acme-user\", alias: \"acme-browser\"}) { contact { id name } } }"),
-    ("apiKeyCreate", As::Secret, "mutation { apiKeyCreate(input: {kind: SECRET, name: \"x\", scopes: [\"*\"]}) { apiKey { name } } }"),
-    ("apiKeyRevoke", As::Secret, "mutation { apiKeyRevoke(input: {id: \"$key\"}) { apiKey { id name } userErrors { code } } }"),
-    ("apiKeyRotate", As::Secret, "mutation { apiKeyRotate(input: {id: \"$key\"}) { apiKey { id name } userErrors { code } } }"),
-    ("contactTokenCreate", As::Secret, "mutation { contactTokenCreate(input: {contactId: \"$contact\"}) { token userErrors { code } } }"),
-    ("contactUpdate", As::Secret, "mutation { contactUpdate(input: {id: \"$contact\", name: \"stolen\"}) { contact { id name } userErrors { code } } }"),
-    ("contactUpsert", As::Secret, "mutation { contactUpsert(input: {externalId: \"acme-user\", name: \"stolen\"}) { contact { id } userErrors { code } } }"),
-    ("deadLetterReplay", As::Secret, "mutation { deadLetterReplay(input: {ids: [\"$letter\"]}) { userErrors { code } } }"),
-    ("identify", As::Secret, "mutation { identify(input: {userId: \"acme-user\", traits: {name: \"stolen\"}}) { contact { id } } }"),
-    ("metricDelete", As::Secret, "mutation { metricDelete(input: {id: \"$metric\"}) { userErrors { code } } }"),
-    ("metricSave", As::Secret, "mutation { metricSave(input: {key: \"acme-count\", expression: \"count()\"}) { metric { name } } }"),
-    ("nudgeArchive", As::Secret, "mutation { nudgeArchive(input: {id: \"$nudge\"}) { nudge { id } userErrors { code } } }"),
-    ("nudgeInteractionsRecord", As::Contact, "mutation { nudgeInteractionsRecord(input: {interactions: [{deliveryId: \"$delivery\", kind: CLICKED, clientId: \"x\", at: \"2026-01-01T09:00:00Z\"}]}) { userErrors { code } } }"),
-    ("nudgePublish", As::Secret, "mutation { nudgePublish(input: {id: \"$nudge\"}) { nudge { id } userErrors { code } } }"),
-    ("nudgeSave", As::Secret, "mutation { nudgeSave(input: {id: \"$nudge\", name: \"stolen\", surface: \"app\", content: {title: \"stolen\", body: \"x\"}, trigger: {event: \"x\"}}) { nudge { id name } userErrors { code } } }"),
-    ("posthogConnect", As::Secret, "mutation { posthogConnect(input: {ingestHost: \"http://127.0.0.1:9\", apiHost: \"http://127.0.0.1:9\", uiHost: \"http://127.0.0.1:9\", projectId: \"7\", projectToken: \"phc_other\"}) { connection { projectId } } }"),
-    ("posthogDisconnect", As::Secret, "mutation { posthogDisconnect { userErrors { code } } }"),
-    ("tenantCreate", As::OperatorsOwn, "mutation { tenantCreate(input: {name: \"x\"}) { tenant { id } } }"),
-    ("tenantDelete", As::OperatorsOwn, "mutation { tenantDelete(input: {id: \"$tenant\", name: \"acme\"}) { userErrors { code } } }"),
-    ("tenantResume", As::OperatorsOwn, "mutation { tenantResume(input: {id: \"$tenant\"}) { tenant { id } } }"),
-    ("tenantSuspend", As::OperatorsOwn, "mutation { tenantSuspend(input: {id: \"$tenant\"}) { tenant { id } } }"),
-    ("track", As::Secret, "mutation { track(input: {event: \"stolen\", contactId: \"$contact\"}) { accepted contact { id } userErrors { code } } }"),
-    ("trackBatch", As::Secret, "mutation { trackBatch(input: {events: [{event: \"stolen\", contactId: \"$contact\"}]}) { accepted userErrors { code } } }"),
-    ("nudges", As::Contact, "subscription { nudges { __typename ... on NudgeDelivered { delivery { id } } } }"),
+    (
+        "metrics",
+        As::Secret,
+        "{ metrics { totalCount edges { node { key name } } } }",
+    ),
+    (
+        "node",
+        As::Secret,
+        "{ a: node(id: \"$contact\") { id } b: node(id: \"$event\") { id } c: node(id: \"$nudge\") { id } d: node(id: \"$delivery\") { id } }",
+    ),
+    (
+        "nodes",
+        As::Contact,
+        "{ nodes(ids: [\"$contact\", \"$event\", \"$nudge\", \"$delivery\"]) { id } }",
+    ),
+    (
+        "nudge",
+        As::Secret,
+        "{ a: nudge(id: \"$nudge\") { id name } b: nudge(key: \"acme-welcome\") { id name } }",
+    ),
+    (
+        "nudges",
+        As::Secret,
+        "{ nudges { totalCount edges { node { id name } } } }",
+    ),
+    (
+        "tenant",
+        As::Secret,
+        "{ tenant { id name apiKeys { id name } posthog { id } } }",
+    ),
+    (
+        "tenants",
+        As::OperatorsOwn,
+        "{ tenants { edges { node { id name } } } }",
+    ),
+    (
+        "alias",
+        As::Secret,
+        "mutation { alias(input: {userId: \"acme-user\", alias: \"acme-browser\"}) { contact { id name } } }",
+    ),
+    (
+        "apiKeyCreate",
+        As::Secret,
+        "mutation { apiKeyCreate(input: {kind: SECRET, name: \"x\", scopes: [\"*\"]}) { apiKey { name } } }",
+    ),
+    (
+        "apiKeyRevoke",
+        As::Secret,
+        "mutation { apiKeyRevoke(input: {id: \"$key\"}) { apiKey { id name } userErrors { code } } }",
+    ),
+    (
+        "apiKeyRotate",
+        As::Secret,
+        "mutation { apiKeyRotate(input: {id: \"$key\"}) { apiKey { id name } userErrors { code } } }",
+    ),
+    (
+        "contactTokenCreate",
+        As::Secret,
+        "mutation { contactTokenCreate(input: {contactId: \"$contact\"}) { token userErrors { code } } }",
+    ),
+    (
+        "contactUpdate",
+        As::Secret,
+        "mutation { contactUpdate(input: {id: \"$contact\", name: \"stolen\"}) { contact { id name } userErrors { code } } }",
+    ),
+    (
+        "contactUpsert",
+        As::Secret,
+        "mutation { contactUpsert(input: {externalId: \"acme-user\", name: \"stolen\"}) { contact { id } userErrors { code } } }",
+    ),
+    (
+        "deadLetterReplay",
+        As::Secret,
+        "mutation { deadLetterReplay(input: {ids: [\"$letter\"]}) { userErrors { code } } }",
+    ),
+    (
+        "identify",
+        As::Secret,
+        "mutation { identify(input: {userId: \"acme-user\", traits: {name: \"stolen\"}}) { contact { id } } }",
+    ),
+    (
+        "metricDelete",
+        As::Secret,
+        "mutation { metricDelete(input: {id: \"$metric\"}) { userErrors { code } } }",
+    ),
+    (
+        "metricSave",
+        As::Secret,
+        "mutation { metricSave(input: {key: \"acme-count\", expression: \"count()\"}) { metric { name } } }",
+    ),
+    (
+        "nudgeArchive",
+        As::Secret,
+        "mutation { nudgeArchive(input: {id: \"$nudge\"}) { nudge { id } userErrors { code } } }",
+    ),
+    (
+        "nudgeInteractionsRecord",
+        As::Contact,
+        "mutation { nudgeInteractionsRecord(input: {interactions: [{deliveryId: \"$delivery\", kind: CLICKED, clientId: \"x\", at: \"2026-01-01T09:00:00Z\"}]}) { userErrors { code } } }",
+    ),
+    (
+        "nudgePublish",
+        As::Secret,
+        "mutation { nudgePublish(input: {id: \"$nudge\"}) { nudge { id } userErrors { code } } }",
+    ),
+    (
+        "nudgeSave",
+        As::Secret,
+        "mutation { nudgeSave(input: {id: \"$nudge\", name: \"stolen\", surface: \"app\", content: {title: \"stolen\", body: \"x\"}, trigger: {event: \"x\"}}) { nudge { id name } userErrors { code } } }",
+    ),
+    (
+        "posthogConnect",
+        As::Secret,
+        "mutation { posthogConnect(input: {ingestHost: \"http://127.0.0.1:9\", apiHost: \"http://127.0.0.1:9\", uiHost: \"http://127.0.0.1:9\", projectId: \"7\", projectToken: \"phc_other\"}) { connection { projectId } } }",
+    ),
+    (
+        "posthogDisconnect",
+        As::Secret,
+        "mutation { posthogDisconnect { userErrors { code } } }",
+    ),
+    (
+        "tenantCreate",
+        As::OperatorsOwn,
+        "mutation { tenantCreate(input: {name: \"x\"}) { tenant { id } } }",
+    ),
+    (
+        "tenantDelete",
+        As::OperatorsOwn,
+        "mutation { tenantDelete(input: {id: \"$tenant\", name: \"acme\"}) { userErrors { code } } }",
+    ),
+    (
+        "tenantResume",
+        As::OperatorsOwn,
+        "mutation { tenantResume(input: {id: \"$tenant\"}) { tenant { id } } }",
+    ),
+    (
+        "tenantSuspend",
+        As::OperatorsOwn,
+        "mutation { tenantSuspend(input: {id: \"$tenant\"}) { tenant { id } } }",
+    ),
+    (
+        "track",
+        As::Secret,
+        "mutation { track(input: {event: \"stolen\", contactId: \"$contact\"}) { accepted contact { id } userErrors { code } } }",
+    ),
+    (
+        "trackBatch",
+        As::Secret,
+        "mutation { trackBatch(input: {events: [{event: \"stolen\", contactId: \"$contact\"}]}) { accepted userErrors { code } } }",
+    ),
+    (
+        "nudges",
+        As::Contact,
+        "subscription { nudges { __typename ... on NudgeDelivered { delivery { id } } } }",
+    ),
 ];
 
 const ROOTS: &str = "{ __schema { queryType { fields { name } } mutationType { fields { name } } subscriptionType { fields { name } } } }";
@@ -70,11 +214,15 @@ fn roots(answer: &Value) -> BTreeSet<(String, String)> {
     ["queryType", "mutationType", "subscriptionType"]
         .into_iter()
         .flat_map(|kind| {
-            let fields = answer["data"]["__schema"][kind]["fields"].as_array().cloned();
+            let fields = answer["data"]["__schema"][kind]["fields"]
+                .as_array()
+                .cloned();
             fields
                 .unwrap_or_default()
                 .into_iter()
-                .filter_map(move |field| Some((kind.to_owned(), field["name"].as_str()?.to_owned())))
+                .filter_map(move |field| {
+                    Some((kind.to_owned(), field["name"].as_str()?.to_owned()))
+                })
         })
         .collect()
 }
@@ -102,11 +250,19 @@ impl Acme {
             anyhow::ensure!(answer["errors"].is_null(), "{document}: {answer}");
             Ok(answer["data"].clone())
         };
-        let text = |value: &Value| value.as_str().map(ToOwned::to_owned).with_context(|| format!("no id but {value}"));
+        let text = |value: &Value| {
+            value
+                .as_str()
+                .map(ToOwned::to_owned)
+                .with_context(|| format!("no id but {value}"))
+        };
         let nudge = say("mutation { nudgeSave(input: {key: \"acme-welcome\", name: \"Acme's\", surface: \"app\", content: {title: \"Acme's\", body: \"x\"}, trigger: {event: \"signup\"}}) { nudge { id } userErrors { field message } } }").await?;
         anyhow::ensure!(nudge["nudgeSave"]["nudge"]["id"].is_string(), "{nudge}");
         let nudge = text(&nudge["nudgeSave"]["nudge"]["id"])?;
-        say(&format!("mutation {{ nudgePublish(input: {{id: \"{nudge}\"}}) {{ userErrors {{ message }} }} }}")).await?;
+        say(&format!(
+            "mutation {{ nudgePublish(input: {{id: \"{nudge}\"}}) {{ userErrors {{ message }} }} }}"
+        ))
+        .await?;
         let metric = say("mutation { metricSave(input: {key: \"acme_count\", name: \"Acme's\", expression: \"count()\"}) { metric { id } userErrors { message } } }").await?;
         anyhow::ensure!(metric["metricSave"]["metric"]["id"].is_string(), "{metric}");
         say("mutation { posthogConnect(input: {ingestHost: \"http://127.0.0.1:9\", apiHost: \"http://127.0.0.1:9\", uiHost: \"http://127.0.0.1:9\", projectId: \"1\", projectToken: \"phc_acme\"}) { userErrors { message } } }").await?;
@@ -114,12 +270,18 @@ impl Acme {
         let contact = text(&made["identify"]["contact"]["id"])?;
         kit.app.worker.drain().await?;
         let seen = say("{ events(first: 1) { edges { node { id } } } contact(by: {externalId: \"acme-user\"}) { nudges { edges { node { id } } } } tenant { id apiKeys { id } } metrics { edges { node { id } } } }").await?;
-        anyhow::ensure!(seen["contact"]["nudges"]["edges"][0]["node"]["id"].is_string(), "acme lacks something: {seen}");
+        anyhow::ensure!(
+            seen["contact"]["nudges"]["edges"][0]["node"]["id"].is_string(),
+            "acme lacks something: {seen}"
+        );
         let names = vec![
             ("$contact", contact),
             ("$event", text(&seen["events"]["edges"][0]["node"]["id"])?),
             ("$nudge", nudge),
-            ("$delivery", text(&seen["contact"]["nudges"]["edges"][0]["node"]["id"])?),
+            (
+                "$delivery",
+                text(&seen["contact"]["nudges"]["edges"][0]["node"]["id"])?,
+            ),
             ("$key", text(&seen["tenant"]["apiKeys"][0]["id"])?),
             ("$metric", text(&seen["metrics"]["edges"][0]["node"]["id"])?),
             ("$tenant", text(&seen["tenant"]["id"])?),
@@ -132,7 +294,9 @@ impl Acme {
     fn fill(&self, document: &str) -> String {
         self.names
             .iter()
-            .fold(document.to_owned(), |text, (name, id)| text.replace(name, id))
+            .fold(document.to_owned(), |text, (name, id)| {
+                text.replace(name, id)
+            })
     }
 
     /// Everything of acme's that another tenant could have changed.
@@ -157,7 +321,11 @@ async fn over_http(server: &Server, credential: &str, document: &str) -> anyhow:
 }
 
 /// What a socket of its own answers: for a subscription what comes in a moment, else until it completes.
-async fn over_websocket(server: &Server, credential: &str, document: &str) -> anyhow::Result<Value> {
+async fn over_websocket(
+    server: &Server,
+    credential: &str,
+    document: &str,
+) -> anyhow::Result<Value> {
     let mut request = server.ws_url().into_client_request()?;
     request
         .headers_mut()
@@ -174,8 +342,12 @@ async fn over_websocket(server: &Server, credential: &str, document: &str) -> an
         Duration::from_secs(20)
     };
     while let Ok(Some(Ok(frame))) = timeout(patience, socket.next()).await {
-        let Ok(text) = frame.into_text() else { continue };
-        let Ok(frame) = serde_json::from_str::<Value>(&text) else { continue };
+        let Ok(text) = frame.into_text() else {
+            continue;
+        };
+        let Ok(frame) = serde_json::from_str::<Value>(&text) else {
+            continue;
+        };
         let over = ["complete", "error"].contains(&frame["type"].as_str().unwrap_or_default());
         frames.push(frame);
         if over {
@@ -191,15 +363,33 @@ async fn every_root_field_is_tried_by_another_tenant_over_every_transport() -> a
         let acme = Acme::set_up(&kit).await?;
         let bolt = kit.tenant("bolt").await?;
         let own = kit
-            .gql(&bolt.secret_key, "mutation { identify(input: {userId: \"bolt-user\"}) { contact { id } } }", json!({}))
+            .gql(
+                &bolt.secret_key,
+                "mutation { identify(input: {userId: \"bolt-user\"}) { contact { id } } }",
+                json!({}),
+            )
             .await;
-        let own = own["data"]["identify"]["contact"]["id"].as_str().context("a contact")?.to_owned();
+        let own = own["data"]["identify"]["contact"]["id"]
+            .as_str()
+            .context("a contact")?
+            .to_owned();
         let token = kit
-            .gql(&bolt.secret_key, &format!("mutation {{ contactTokenCreate(input: {{contactId: \"{own}\"}}) {{ token }} }}"), json!({}))
+            .gql(
+                &bolt.secret_key,
+                &format!(
+                    "mutation {{ contactTokenCreate(input: {{contactId: \"{own}\"}}) {{ token }} }}"
+                ),
+                json!({}),
+            )
             .await;
-        let token = token["data"]["contactTokenCreate"]["token"].as_str().context("a token")?.to_owned();
+        let token = token["data"]["contactTokenCreate"]["token"]
+            .as_str()
+            .context("a token")?
+            .to_owned();
 
-        let there = roots(&serde_json::to_value(api::schema::build().finish().execute(ROOTS).await)?);
+        let there = roots(&serde_json::to_value(
+            api::schema::build().finish().execute(ROOTS).await,
+        )?);
         let tried: BTreeSet<(String, String)> = TRIED
             .iter()
             .map(|(field, _, document)| (kind_of(document).to_owned(), (*field).to_owned()))
@@ -232,7 +422,11 @@ async fn every_root_field_is_tried_by_another_tenant_over_every_transport() -> a
                 }
             }
         }
-        assert_eq!(acme.picture(&kit).await, before, "nothing of acme's changed");
+        assert_eq!(
+            acme.picture(&kit).await,
+            before,
+            "nothing of acme's changed"
+        );
         Ok(())
     })
     .await

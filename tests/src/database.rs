@@ -1,8 +1,7 @@
 //! A migrated database a kit: copied from a template that is made once.
 
 use std::{
-    env, fmt,
-    fs,
+    env, fmt, fs,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     path::Path,
     sync::atomic::{AtomicU32, Ordering},
@@ -30,7 +29,10 @@ impl fmt::Display for Kind {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the kit is configured by the environment alone")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the kit is configured by the environment alone"
+)]
 fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|text| !text.is_empty())
 }
@@ -63,8 +65,15 @@ static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// Where one kit's rows are; gone when dropped.
 pub(crate) enum Place {
-    Sqlite { url: String, _folder: TempDir },
-    Postgres { url: String, server: String, name: String },
+    Sqlite {
+        url: String,
+        _folder: TempDir,
+    },
+    Postgres {
+        url: String,
+        server: String,
+        name: String,
+    },
 }
 
 impl Place {
@@ -82,9 +91,17 @@ impl Place {
             Kind::Postgres => {
                 let server = postgres_server();
                 let template = postgres_template(&server).await?;
-                let name = format!("growthos_test_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+                let name = format!(
+                    "growthos_test_{}_{}",
+                    std::process::id(),
+                    NUMBER.fetch_add(1, Ordering::Relaxed)
+                );
                 let mut admin = PgConnection::connect(&format!("{server}/postgres")).await?;
-                admin.execute(AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE {template}"))).await?;
+                admin
+                    .execute(AssertSqlSafe(format!(
+                        "CREATE DATABASE {name} TEMPLATE {template}"
+                    )))
+                    .await?;
                 admin.close().await?;
                 Ok(Self::Postgres {
                     url: format!("{server}/{name}"),
@@ -110,16 +127,23 @@ impl Drop for Place {
         let (server, name) = (server.clone(), name.clone());
         // A drop cannot wait on the test's own runtime.
         let dropped = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
             runtime.block_on(async {
                 let mut admin = PgConnection::connect(&format!("{server}/postgres")).await?;
-                admin.execute(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"))).await?;
+                admin
+                    .execute(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)")))
+                    .await?;
                 anyhow::Ok(())
             })
         })
         .join();
         if !std::thread::panicking() {
-            assert!(matches!(dropped, Ok(Ok(()))), "the test's database could not be dropped: {dropped:?}");
+            assert!(
+                matches!(dropped, Ok(Ok(()))),
+                "the test's database could not be dropped: {dropped:?}"
+            );
         }
     }
 }
@@ -130,11 +154,17 @@ async fn sqlite_template() -> anyhow::Result<&'static [u8]> {
     let bytes = TEMPLATE
         .get_or_try_init(async || {
             let folder = TempDir::new()?;
-            let (made, whole) = (folder.path().join("made.db"), folder.path().join("whole.db"));
+            let (made, whole) = (
+                folder.path().join("made.db"),
+                folder.path().join("whole.db"),
+            );
             Db::migrate(&format!("sqlite:{}", made.display())).await?;
             // The file alone lacks what is still in its write-ahead log; a vacuumed copy holds all.
-            let mut connection = SqliteConnection::connect(&format!("sqlite:{}", made.display())).await?;
-            connection.execute(AssertSqlSafe(format!("VACUUM INTO '{}'", whole.display()))).await?;
+            let mut connection =
+                SqliteConnection::connect(&format!("sqlite:{}", made.display())).await?;
+            connection
+                .execute(AssertSqlSafe(format!("VACUUM INTO '{}'", whole.display())))
+                .await?;
             connection.close().await?;
             anyhow::Ok(fs::read(&whole)?)
         })
@@ -147,21 +177,31 @@ async fn postgres_template(server: &str) -> anyhow::Result<&'static str> {
     static TEMPLATE: OnceCell<String> = OnceCell::const_new();
     let name = TEMPLATE
         .get_or_try_init(async || {
-            let name = format!("growthos_template_{:016x}", build_number(&env::current_exe()?)?);
+            let name = format!(
+                "growthos_template_{:016x}",
+                build_number(&env::current_exe()?)?
+            );
             let mut admin = PgConnection::connect(&format!("{server}/postgres")).await?;
             // Several test processes may start at once.
-            admin.execute("SELECT pg_advisory_lock(hashtext('growthos test template'))").await?;
-            let there: Option<i32> = sqlx::query_scalar("SELECT 1 FROM pg_database WHERE datname = $1")
-                .bind(&name)
-                .fetch_optional(&mut admin)
+            admin
+                .execute("SELECT pg_advisory_lock(hashtext('growthos test template'))")
                 .await?;
+            let there: Option<i32> =
+                sqlx::query_scalar("SELECT 1 FROM pg_database WHERE datname = $1")
+                    .bind(&name)
+                    .fetch_optional(&mut admin)
+                    .await?;
             if there.is_none() {
                 // Renamed when it is ready: a killed run leaves no half-made template of this name.
                 let raw = format!("{name}_{}", std::process::id());
-                admin.execute(AssertSqlSafe(format!("CREATE DATABASE {raw}"))).await?;
+                admin
+                    .execute(AssertSqlSafe(format!("CREATE DATABASE {raw}")))
+                    .await?;
                 Db::migrate(&format!("{server}/{raw}")).await?;
                 admin
-                    .execute(AssertSqlSafe(format!("ALTER DATABASE {raw} RENAME TO {name}")))
+                    .execute(AssertSqlSafe(format!(
+                        "ALTER DATABASE {raw} RENAME TO {name}"
+                    )))
                     .await
                     .context("the migrated template is still in use")?;
             }

@@ -29,7 +29,9 @@ pub const OPERATOR: &str = "the operator's token in tests";
 
 /// When every kit's clock starts: 2026-01-01T09:00:00Z.
 pub fn start() -> DateTime<Utc> {
-    Utc.with_ymd_and_hms(2026, 1, 1, 9, 0, 0).single().unwrap_or_default()
+    Utc.with_ymd_and_hms(2026, 1, 1, 9, 0, 0)
+        .single()
+        .unwrap_or_default()
 }
 
 /// An application on a fresh, migrated database, which is gone with the kit.
@@ -81,7 +83,9 @@ pub async fn on_postgres(case: impl AsyncFn(Kit) -> anyhow::Result<()>) -> anyho
 ///
 /// # Errors
 /// The case's own error.
-pub async fn on_each_place(case: impl AsyncFn(Kind, &str) -> anyhow::Result<()>) -> anyhow::Result<()> {
+pub async fn on_each_place(
+    case: impl AsyncFn(Kind, &str) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     for kind in database::chosen() {
         announce(kind);
         let place = database::Place::new(kind).await?;
@@ -90,7 +94,10 @@ pub async fn on_each_place(case: impl AsyncFn(Kind, &str) -> anyhow::Result<()>)
     Ok(())
 }
 
-#[expect(clippy::print_stderr, reason = "a case that panics is shown with what it printed")]
+#[expect(
+    clippy::print_stderr,
+    reason = "a case that panics is shown with what it printed"
+)]
 fn announce(kind: Kind) {
     eprintln!("on {kind}:");
 }
@@ -186,13 +193,24 @@ impl Kit {
             name: scopes.join(" "),
             scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
         };
-        let issued = tenant.cx.write(async |tx| tenant::create_key(tx, &Actor::System, new.clone()).await).await?;
+        let issued = tenant
+            .cx
+            .write(async |tx| tenant::create_key(tx, &Actor::System, new.clone()).await)
+            .await?;
         Ok(issued.key)
     }
 
     /// A token that speaks for the contact for an hour.
-    pub async fn contact_token(&self, tenant: &Tenant, contact: ContactId) -> anyhow::Result<String> {
-        Ok(tenant::mint_contact_token(&tenant.cx, contact, TimeDelta::hours(1)).await?.token)
+    pub async fn contact_token(
+        &self,
+        tenant: &Tenant,
+        contact: ContactId,
+    ) -> anyhow::Result<String> {
+        Ok(
+            tenant::mint_contact_token(&tenant.cx, contact, TimeDelta::hours(1))
+                .await?
+                .token,
+        )
     }
 
     /// Asks as whoever holds `credential` (without a scheme; empty: nobody), through everything but HTTP.
@@ -201,7 +219,11 @@ impl Kit {
         let caller = match self.app.principals.by_token(credential).await {
             Ok(caller) => caller,
             Err(error) => {
-                let code = if matches!(error, api::base::Error::Unauthenticated) { "UNAUTHENTICATED" } else { "INTERNAL" };
+                let code = if matches!(error, api::base::Error::Unauthenticated) {
+                    "UNAUTHENTICATED"
+                } else {
+                    "INTERNAL"
+                };
                 return json!({"errors": [{"message": error.to_string(), "extensions": {"code": code}}]});
             }
         };

@@ -14,7 +14,10 @@ pub struct Server {
 }
 
 impl Server {
-    #[expect(clippy::disallowed_methods, reason = "the server's own task; it must not wait for itself in the tracker")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the server's own task; it must not wait for itself in the tracker"
+    )]
     pub(crate) async fn start(app: App) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         Ok(Self {

@@ -80,7 +80,10 @@ where
         }
     }
     async fn lead(&self) {
-        let mut lead = Lead { batch: self, ended: false };
+        let mut lead = Lead {
+            batch: self,
+            ended: false,
+        };
         if let Some(grace) = self.grace {
             tokio::time::sleep(grace).await;
         }
@@ -151,7 +154,11 @@ mod tests {
 
         async fn load(&self, keys: &[u32]) -> Result<HashMap<u32, u32>, ()> {
             self.0.lock().unwrap().push(keys.len());
-            Ok(keys.iter().filter(|key| **key != 13).map(|key| (*key, key * 2)).collect())
+            Ok(keys
+                .iter()
+                .filter(|key| **key != 13)
+                .map(|key| (*key, key * 2))
+                .collect())
         }
     }
 

@@ -87,7 +87,10 @@ impl Error {
     pub fn under(self, part: &str) -> Self {
         match self {
             Self::User(e) => Self::User(UserError {
-                field: Some(e.field.map_or_else(|| part.to_owned(), |field| format!("{part}.{field}"))),
+                field: Some(
+                    e.field
+                        .map_or_else(|| part.to_owned(), |field| format!("{part}.{field}")),
+                ),
                 ..e
             }),
             other => other,

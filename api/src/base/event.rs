@@ -29,7 +29,12 @@ pub struct NewEvent {
 
 impl NewEvent {
     /// An event that a room tells of a contact.
-    pub fn of_room(source: &'static str, name: &str, contact: ContactId, at: DateTime<Utc>) -> Self {
+    pub fn of_room(
+        source: &'static str,
+        name: &str,
+        contact: ContactId,
+        at: DateTime<Utc>,
+    ) -> Self {
         Self {
             id: None,
             name: name.to_owned(),

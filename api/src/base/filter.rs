@@ -42,7 +42,9 @@ impl StringFilter {
         self.eq = self.eq.map(&normal);
         self.ne = self.ne.map(&normal);
         for texts in [&mut self.r#in, &mut self.not_in] {
-            *texts = texts.take().map(|texts| texts.into_iter().map(&normal).collect());
+            *texts = texts
+                .take()
+                .map(|texts| texts.into_iter().map(&normal).collect());
         }
         self
     }
@@ -64,7 +66,11 @@ impl StringFilter {
             all = all.add(column.clone().is_not_null()).add(some);
         }
         if let Some(none) = none {
-            all = all.add(Condition::any().add(column.clone().is_null()).add(none.not()));
+            all = all.add(
+                Condition::any()
+                    .add(column.clone().is_null())
+                    .add(none.not()),
+            );
         }
         all
     }
@@ -84,12 +90,9 @@ impl StringFilter {
         {
             among.must(condition);
         }
-        for condition in [
-            self.ne.as_ref().map(is),
-            self.not_in.as_ref().map(is_in),
-        ]
-        .into_iter()
-        .flatten()
+        for condition in [self.ne.as_ref().map(is), self.not_in.as_ref().map(is_in)]
+            .into_iter()
+            .flatten()
         {
             among.must_not(condition);
         }
@@ -190,7 +193,10 @@ mod tests {
             .expr(Expr::cust("1"))
             .cond_where(filter.of_column(&Expr::col(Alias::new("name"))))
             .to_string(SqliteQueryBuilder);
-        query.strip_prefix("SELECT 1 WHERE ").unwrap_or(&query).to_owned()
+        query
+            .strip_prefix("SELECT 1 WHERE ")
+            .unwrap_or(&query)
+            .to_owned()
     }
 
     #[test]

@@ -76,7 +76,8 @@ impl Need {
     }
     /// Whether the request's actor may see the field. The schema's export has no actor and sees all.
     pub fn shows(self, ctx: &Context<'_>) -> bool {
-        ctx.data_opt::<Actor>().is_none_or(|actor| self.met_by(actor))
+        ctx.data_opt::<Actor>()
+            .is_none_or(|actor| self.met_by(actor))
     }
 }
 
@@ -288,14 +289,19 @@ where
 pub struct Duration(pub TimeDelta);
 
 /// A length of time in ISO 8601, of weeks, days, hours, minutes and seconds: `P7D`, `PT1H30M`. Months and years are refused.
-#[Scalar(name = "Duration", specified_by_url = "https://www.rfc-editor.org/rfc/rfc3339#appendix-A")]
+#[Scalar(
+    name = "Duration",
+    specified_by_url = "https://www.rfc-editor.org/rfc/rfc3339#appendix-A"
+)]
 impl ScalarType for Duration {
     fn parse(value: Value) -> InputValueResult<Self> {
         let Value::String(text) = &value else {
             return Err(InputValueError::expected_type(value));
         };
         parse_duration(text).map(Self).ok_or_else(|| {
-            InputValueError::custom("a duration looks like P7D, PT1H30M or P2W, without months or years")
+            InputValueError::custom(
+                "a duration looks like P7D, PT1H30M or P2W, without months or years",
+            )
         })
     }
     fn to_value(&self) -> Value {
@@ -371,13 +377,37 @@ mod tests {
             ("P1DT2H3M4S", 93_784),
             ("PT0S", 0),
         ] {
-            assert_eq!(parse_duration(text), Some(TimeDelta::seconds(seconds)), "{text}");
+            assert_eq!(
+                parse_duration(text),
+                Some(TimeDelta::seconds(seconds)),
+                "{text}"
+            );
         }
-        for text in ["", "P", "PT", "7D", "P1M", "P1Y", "P-1D", "PD", "P1DT", "P1D2", "P99999999D", "P1S", "PT1D"] {
+        for text in [
+            "",
+            "P",
+            "PT",
+            "7D",
+            "P1M",
+            "P1Y",
+            "P-1D",
+            "PD",
+            "P1DT",
+            "P1D2",
+            "P99999999D",
+            "P1S",
+            "PT1D",
+        ] {
             assert_eq!(parse_duration(text), None, "{text}");
         }
-        assert_eq!(Duration(TimeDelta::days(30)).to_value(), Value::from("P30D"));
-        assert_eq!(Duration(TimeDelta::seconds(90)).to_value(), Value::from("PT90S"));
+        assert_eq!(
+            Duration(TimeDelta::days(30)).to_value(),
+            Value::from("P30D")
+        );
+        assert_eq!(
+            Duration(TimeDelta::seconds(90)).to_value(),
+            Value::from("PT90S")
+        );
     }
 
     #[test]

@@ -76,8 +76,11 @@ impl<M> Page<M> {
         self.rows.iter().map(|(_, row)| row)
     }
     pub fn listing<N: OutputType>(self, node: impl Fn(M) -> N) -> Listing<N> {
-        let mut listing =
-            Connection::with_additional_fields(self.has_previous, self.has_next, Total(self.counter));
+        let mut listing = Connection::with_additional_fields(
+            self.has_previous,
+            self.has_next,
+            Total(self.counter),
+        );
         listing.edges.extend(
             self.rows
                 .into_iter()
@@ -221,10 +224,12 @@ impl PageArgs {
     /// Where the page starts, if no cursor says so.
     pub fn from_end(&self) -> Result<Option<FromEnd>> {
         let rows = limit(self)? + 1;
-        Ok((self.after.is_none() && self.before.is_none()).then_some(FromEnd {
-            rows,
-            last: self.last.is_some(),
-        }))
+        Ok(
+            (self.after.is_none() && self.before.is_none()).then_some(FromEnd {
+                rows,
+                last: self.last.is_some(),
+            }),
+        )
     }
 }
 
@@ -243,7 +248,15 @@ where
 {
     let list = format!("{}/{list}", cx.tenant().uuid());
     let place = place(&list, sort);
-    cut(&cx.env().secrets, &place, found, limit(args)?, sort, args, counter)
+    cut(
+        &cx.env().secrets,
+        &place,
+        found,
+        limit(args)?,
+        sort,
+        args,
+        counter,
+    )
 }
 
 fn place<E: EntityTrait>(list: &str, sort: &SortBy<E>) -> String {
@@ -273,7 +286,11 @@ fn cut<E: EntityTrait>(
     Ok(Page {
         rows,
         has_previous: if backward { more } else { args.after.is_some() },
-        has_next: if backward { args.before.is_some() } else { more },
+        has_next: if backward {
+            args.before.is_some()
+        } else {
+            more
+        },
         counter,
     })
 }
@@ -290,7 +307,12 @@ fn limit(args: &PageArgs) -> Result<u64> {
     u64::try_from(asked)
         .ok()
         .filter(|n| *n <= PAGE_MAX)
-        .ok_or_else(|| Error::invalid(name, format!("{name} is between 0 and {PAGE_MAX}, not {asked}")))
+        .ok_or_else(|| {
+            Error::invalid(
+                name,
+                format!("{name} is between 0 and {PAGE_MAX}, not {asked}"),
+            )
+        })
 }
 
 fn seal_cursor<E: EntityTrait>(

@@ -70,8 +70,8 @@ fn derive(key: &str, purpose: &str) -> [u8; 32] {
 }
 
 fn hmac(key: &[u8], text: &[u8]) -> [u8; 32] {
-    let mut mac =
-        <Hmac<Sha256> as KeyInit>::new_from_slice(key).unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
+    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(key)
+        .unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
     mac.update(text);
     mac.finalize().into_bytes().into()
 }

@@ -179,7 +179,9 @@ fn completed(touch: &Incoming) -> Incoming {
         }
     }
     touch.claims.sort_by_key(Claim::priority);
-    touch.claims.dedup_by(|a, b| a.kind == b.kind && a.value == b.value);
+    touch
+        .claims
+        .dedup_by(|a, b| a.kind == b.kind && a.value == b.value);
     touch
 }
 

@@ -12,6 +12,4 @@ pub use inputs::{
     TrackInput,
 };
 pub use loaders::{EventsKey, Loaders};
-pub use types::{
-    Attribution, ContactKey, ContactOrder, ContactStatus, Identifier,
-};
+pub use types::{Attribution, ContactKey, ContactOrder, ContactStatus, Identifier};

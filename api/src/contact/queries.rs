@@ -44,7 +44,10 @@ pub async fn roots(scope: &Scope, ids: &[ContactId]) -> Result<HashMap<ContactId
 
 /// The root and every contact it absorbed: whose rows are the root's.
 pub async fn family(scope: &Scope, root: ContactId) -> Result<Vec<ContactId>> {
-    Ok(families(scope, &[root]).await?.remove(&root).unwrap_or_default())
+    Ok(families(scope, &[root])
+        .await?
+        .remove(&root)
+        .unwrap_or_default())
 }
 
 /// Each root's family, the root first.
@@ -203,13 +206,20 @@ pub(super) async fn events_of(
     if members.is_empty() {
         return Ok(HashMap::new());
     }
-    let order = if wanted.oldest { Order::Asc } else { Order::Desc };
+    let order = if wanted.oldest {
+        Order::Asc
+    } else {
+        Order::Desc
+    };
     let rows = scope
         .first_of_each::<event::Entity, _>(
             Column::ContactId,
             &members,
             wanted.narrow.clone(),
-            &[(Column::OccurredAt, order.clone()), (Column::Id, order.clone())],
+            &[
+                (Column::OccurredAt, order.clone()),
+                (Column::Id, order.clone()),
+            ],
             wanted.limit,
         )
         .order_by(Column::OccurredAt, order.clone())
@@ -218,7 +228,9 @@ pub(super) async fn events_of(
         .await?;
     let mut events = grouped(rows, |row| {
         // A member's rows were asked for, so the id is there and known.
-        let member = row.contact_id.unwrap_or_else(|| Id::from_uuid(row.id.uuid()));
+        let member = row
+            .contact_id
+            .unwrap_or_else(|| Id::from_uuid(row.id.uuid()));
         root_of.get(&member).copied().unwrap_or(member)
     });
     let limit = usize::try_from(wanted.limit).unwrap_or(usize::MAX);
@@ -264,14 +276,15 @@ async fn members(
 ) -> Result<(Vec<ContactId>, HashMap<ContactId, ContactId>)> {
     let absorbed = absorbed(scope, roots).await?;
     let mut root_of: HashMap<_, _> = roots.iter().map(|root| (*root, *root)).collect();
-    root_of.extend(absorbed.into_iter().map(|(root, absorbed)| (absorbed, root)));
+    root_of.extend(
+        absorbed
+            .into_iter()
+            .map(|(root, absorbed)| (absorbed, root)),
+    );
     Ok((root_of.keys().copied().collect(), root_of))
 }
 
-fn grouped<M>(
-    rows: Vec<M>,
-    contact: impl Fn(&M) -> ContactId,
-) -> HashMap<ContactId, Vec<M>> {
+fn grouped<M>(rows: Vec<M>, contact: impl Fn(&M) -> ContactId) -> HashMap<ContactId, Vec<M>> {
     let mut groups: HashMap<ContactId, Vec<M>> = HashMap::new();
     for row in rows {
         groups.entry(contact(&row)).or_default().push(row);

@@ -204,8 +204,17 @@ mod tests {
             "a@xn--bcher-kva.example"
         );
         for wrong in [
-            "", "@", "a@", "@b.co", "a b@c.co", "a@b", "a@@b.co", "a@1.2.3.4", "a@b.co<script>",
-            "\"a\"@b.co", "a@b .co",
+            "",
+            "@",
+            "a@",
+            "@b.co",
+            "a b@c.co",
+            "a@b",
+            "a@@b.co",
+            "a@1.2.3.4",
+            "a@b.co<script>",
+            "\"a\"@b.co",
+            "a@b .co",
         ] {
             assert!(normalize(Kind::Email, wrong).is_err(), "{wrong}");
         }
@@ -242,7 +251,14 @@ mod tests {
         for blank in ["", " ", "\t\n", "\u{a0}", "\u{feff}", "''", "\"\"", "' '"] {
             assert!(is_illegal_id(blank), "{blank:?}");
         }
-        for legal in ["user_1", "ann@example.com", "00", "guests", "null-ish", "o'neil"] {
+        for legal in [
+            "user_1",
+            "ann@example.com",
+            "00",
+            "guests",
+            "null-ish",
+            "o'neil",
+        ] {
             assert!(!is_illegal_id(legal), "{legal}");
         }
         assert!(normalize(Kind::ExternalId, &"x".repeat(201)).is_err());

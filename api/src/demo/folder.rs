@@ -46,7 +46,9 @@ impl Folder {
                 })
             }
             None => {
-                let temporary = tempfile::Builder::new().prefix("growthos-demo-").tempdir()?;
+                let temporary = tempfile::Builder::new()
+                    .prefix("growthos-demo-")
+                    .tempdir()?;
                 Ok(Self {
                     path: temporary.path().to_owned(),
                     _temporary: Some(temporary),

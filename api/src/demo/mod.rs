@@ -240,7 +240,12 @@ impl Stage<'_> {
     }
 
     /// Sends one operation whose one field is called `answer`, and gives that field.
-    async fn ask(&self, caller: &Caller, document: &str, variables: Value) -> anyhow::Result<Value> {
+    async fn ask(
+        &self,
+        caller: &Caller,
+        document: &str,
+        variables: Value,
+    ) -> anyhow::Result<Value> {
         let request = Request::new(document).variables(Variables::from_json(variables));
         let response = self.app.execute(caller, request, "demo").await;
         if let Some(error) = response.errors.first() {
@@ -269,4 +274,3 @@ fn text(answer: &Value, path: &str) -> anyhow::Result<String> {
         .map(ToOwned::to_owned)
         .ok_or_else(|| anyhow!("the demo could not be set up: no {path} in {answer}"))
 }
-

@@ -16,12 +16,31 @@ const VISITORS: usize = 200;
 const DAYS: i64 = 60;
 
 const FIRST: &[&str] = &[
-    "Ada", "Noor", "Kofi", "Mei", "Luca", "Priya", "Jonas", "Amara", "Elif", "Mateo", "Yuki", "Freya", "Omar",
-    "Sofia", "Tomas", "Zuri", "Ines", "Ravi", "Hanna", "Diego", "Leila", "Oskar", "Thandi", "Marek", "Aisha",
+    "Ada", "Noor", "Kofi", "Mei", "Luca", "Priya", "Jonas", "Amara", "Elif", "Mateo", "Yuki",
+    "Freya", "Omar", "Sofia", "Tomas", "Zuri", "Ines", "Ravi", "Hanna", "Diego", "Leila", "Oskar",
+    "Thandi", "Marek", "Aisha",
 ];
 const LAST: &[&str] = &[
-    "Lindqvist", "Okafor", "Tanaka", "Moreau", "Sharma", "Keller", "Haddad", "Silva", "Novak", "Mensah", "Costa",
-    "Yilmaz", "Fischer", "Rossi", "Andersen", "Nguyen", "Ibrahim", "Kowalski", "Reyes", "Larsen",
+    "Lindqvist",
+    "Okafor",
+    "Tanaka",
+    "Moreau",
+    "Sharma",
+    "Keller",
+    "Haddad",
+    "Silva",
+    "Novak",
+    "Mensah",
+    "Costa",
+    "Yilmaz",
+    "Fischer",
+    "Rossi",
+    "Andersen",
+    "Nguyen",
+    "Ibrahim",
+    "Kowalski",
+    "Reyes",
+    "Larsen",
 ];
 const COMPANIES: &[(&str, &str)] = &[
     ("Northwind", "northwind.example"),
@@ -36,11 +55,22 @@ const COMPANIES: &[(&str, &str)] = &[
 const CHANNELS: &[(&str, &str, &str, &str)] = &[
     ("google", "cpc", "brand-search", "https://www.google.com/"),
     ("newsletter", "email", "october-digest", ""),
-    ("linkedin", "social", "founder-posts", "https://www.linkedin.com/"),
+    (
+        "linkedin",
+        "social",
+        "founder-posts",
+        "https://www.linkedin.com/",
+    ),
     ("", "", "", "https://news.ycombinator.com/"),
     ("", "", "", ""),
 ];
-const PAGES: &[&str] = &["/", "/pricing", "/docs", "/blog/onboarding-that-sticks", "/changelog"];
+const PAGES: &[&str] = &[
+    "/",
+    "/pricing",
+    "/docs",
+    "/blog/onboarding-that-sticks",
+    "/changelog",
+];
 const FEATURES: &[&str] = &["boards", "automations", "exports", "comments", "api"];
 const COUNTRIES: &[&str] = &["DE", "US", "GB", "IN", "BR", "JP", "NG", "FR"];
 
@@ -65,8 +95,16 @@ fn visitor(
     now: DateTime<Utc>,
     touches: &mut Vec<Incoming>,
 ) -> Result<()> {
-    let anonymous = format!("visitor-{:08x}", 0x9e37_79b9_u32.wrapping_mul(u32::try_from(number).unwrap_or(0) + 1));
-    let anonymous = Claim::new(Kind::AnonymousId, &anonymous, Verification::Claimed, "anonymousId")?;
+    let anonymous = format!(
+        "visitor-{:08x}",
+        0x9e37_79b9_u32.wrapping_mul(u32::try_from(number).unwrap_or(0) + 1)
+    );
+    let anonymous = Claim::new(
+        Kind::AnonymousId,
+        &anonymous,
+        Verification::Claimed,
+        "anonymousId",
+    )?;
     let hero = number == 0;
     let (first_name, last_name) = if hero {
         ("Ada", "Lindqvist")
@@ -90,12 +128,20 @@ fn visitor(
     )?;
     let email = Claim::new(
         Kind::Email,
-        &format!("{}.{}{number}@{domain}", first_name.to_lowercase(), last_name.to_lowercase()),
+        &format!(
+            "{}.{}{number}@{domain}",
+            first_name.to_lowercase(),
+            last_name.to_lowercase()
+        ),
         Verification::AssertedByBackend,
         "email",
     )?;
     let (source, medium, campaign, referrer) = *CHANNELS.choose(rng).unwrap_or(&CHANNELS[0]);
-    let arrived = if hero { DAYS - 1 } else { rng.random_range(1..DAYS) };
+    let arrived = if hero {
+        DAYS - 1
+    } else {
+        rng.random_range(1..DAYS)
+    };
     let mut at = now - Duration::days(arrived) - Duration::minutes(rng.random_range(0..1_440));
     let landing = *PAGES.choose(rng).unwrap_or(&"/");
 
@@ -110,8 +156,14 @@ fn visitor(
             landed.insert(key.to_owned(), value.into());
         }
     }
-    let session = Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("session {number}").as_bytes()).to_string();
-    let mut say = |at: DateTime<Utc>, name: &str, claims: &[&Claim], link: Link, mut properties: Map<String, Value>, set: Value| {
+    let session =
+        Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("session {number}").as_bytes()).to_string();
+    let mut say = |at: DateTime<Utc>,
+                   name: &str,
+                   claims: &[&Claim],
+                   link: Link,
+                   mut properties: Map<String, Value>,
+                   set: Value| {
         if at >= now {
             return;
         }
@@ -142,11 +194,25 @@ fn visitor(
             makes_contact: true,
         });
     };
-    say(at, "$pageview", &[&anonymous], Link::SameEvent, landed, Value::Null);
+    say(
+        at,
+        "$pageview",
+        &[&anonymous],
+        Link::SameEvent,
+        landed,
+        Value::Null,
+    );
     for _ in 0..rng.random_range(0..6) {
         at += Duration::seconds(rng.random_range(20..600));
         let path = PAGES.choose(rng).unwrap_or(&"/");
-        say(at, "$pageview", &[&anonymous], Link::SameEvent, page(path), Value::Null);
+        say(
+            at,
+            "$pageview",
+            &[&anonymous],
+            Link::SameEvent,
+            page(path),
+            Value::Null,
+        );
     }
     if !hero && rng.random_bool(0.25) {
         return Ok(());
@@ -167,14 +233,32 @@ fn visitor(
             "plan": plan,
         }),
     );
-    say(at + Duration::seconds(1), "signup", &[&user], Link::SameEvent, of(json!({"plan": plan})), Value::Null);
+    say(
+        at + Duration::seconds(1),
+        "signup",
+        &[&user],
+        Link::SameEvent,
+        of(json!({"plan": plan})),
+        Value::Null,
+    );
     // Some stay for weeks, some leave after a day.
-    let stays = if hero { DAYS } else { rng.random_range(1..DAYS) };
+    let stays = if hero {
+        DAYS
+    } else {
+        rng.random_range(1..DAYS)
+    };
     let signed_up = at;
     while at < now && at - signed_up < Duration::days(stays) {
         at += Duration::minutes(rng.random_range(60..4_000));
         match rng.random_range(0..10) {
-            0..=3 => say(at, "$pageview", &[&user], Link::SameEvent, page("/app"), Value::Null),
+            0..=3 => say(
+                at,
+                "$pageview",
+                &[&user],
+                Link::SameEvent,
+                page("/app"),
+                Value::Null,
+            ),
             4..=7 => say(
                 at,
                 "feature_used",
@@ -183,7 +267,14 @@ fn visitor(
                 of(json!({"feature": FEATURES.choose(rng)})),
                 Value::Null,
             ),
-            8 => say(at, "invite_sent", &[&user], Link::SameEvent, of(json!({"count": rng.random_range(1..4)})), Value::Null),
+            8 => say(
+                at,
+                "invite_sent",
+                &[&user],
+                Link::SameEvent,
+                of(json!({"count": rng.random_range(1..4)})),
+                Value::Null,
+            ),
             _ => say(
                 at,
                 "purchase",

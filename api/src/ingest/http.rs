@@ -71,7 +71,9 @@ pub fn router(ingest: Ingest) -> Router {
     let batch = || post(capture_batch).get(capture_batch);
     let mut routes = Router::new();
     for path in ["/i/v0/e", "/e", "/capture", "/track", "/engage"] {
-        routes = routes.route(path, single()).route(&format!("{path}/"), single());
+        routes = routes
+            .route(path, single())
+            .route(&format!("{path}/"), single());
     }
     routes = routes.layer(DefaultBodyLimit::max(SINGLE_BODY_BYTES_MAX));
     let batches = Router::new()
@@ -150,7 +152,10 @@ async fn take(
     sender: &Sender,
 ) -> Result<Taken, Refused> {
     let now = ingest.env.clock.now();
-    let capture = decode(ingest, body, move |body| decode_capture(body, &query, cap, now)).await?;
+    let capture = decode(ingest, body, move |body| {
+        decode_capture(body, &query, cap, now)
+    })
+    .await?;
     let (cx, verification) = teller(ingest, &capture.token).await?;
     let touches: Vec<Incoming> = capture
         .events
@@ -199,7 +204,10 @@ async fn teller(ingest: &Ingest, token: &str) -> Result<(Cx, Verification), Refu
         Actor::SecretKey { .. } => Verification::AssertedByBackend,
         _ => Verification::Claimed,
     };
-    Ok((Cx::new(Arc::clone(&ingest.env), tenant, actor), verification))
+    Ok((
+        Cx::new(Arc::clone(&ingest.env), tenant, actor),
+        verification,
+    ))
 }
 
 /// Evaluates flags for the id that the request names: the contact's, where the graph knows it, so that an
@@ -233,11 +241,7 @@ async fn flags(State(ingest): State<Ingest>, RawQuery(query): RawQuery, body: By
             .collect();
         let request_id = ingest.env.ids.next::<()>(now).uuid();
         Ok::<_, Refused>(Json(wire::flags_response(
-            version,
-            &results,
-            !complete,
-            request_id,
-            now,
+            version, &results, !complete, request_id, now,
         )))
     };
     match answer.await {

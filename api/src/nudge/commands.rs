@@ -73,7 +73,10 @@ pub async fn save(tx: &Tx, draft: &Draft) -> Result<nudge::Model> {
     let version = draft.checked()?;
     let name = draft.name.as_deref().map(str::trim);
     if name.is_some_and(|name| name.is_empty() || name.chars().count() > NAME_CHARS_MAX) {
-        return Err(Error::invalid("name", format!("a name has 1 to {NAME_CHARS_MAX} characters")));
+        return Err(Error::invalid(
+            "name",
+            format!("a name has 1 to {NAME_CHARS_MAX} characters"),
+        ));
     }
     let nudge = match &draft.target {
         Target::Id(id) => changeable(tx, *id).await?,
@@ -125,7 +128,11 @@ pub async fn publish(tx: &Tx, id: Id<nudge::Entity>) -> Result<nudge::Model> {
         .await?
         .filter(|latest| latest.published_at.is_none())
         .ok_or_else(|| {
-            Error::user(ErrorCode::Conflict, "id", "this nudge has no draft: save one before publishing")
+            Error::user(
+                ErrorCode::Conflict,
+                "id",
+                "this nudge has no draft: save one before publishing",
+            )
         })?;
     tx.update(nudge_version::ActiveModel {
         id: Unchanged(draft.id),
@@ -257,18 +264,21 @@ fn unarchived(nudge: nudge::Model) -> Result<nudge::Model> {
 impl Draft {
     /// The columns of a version, or the first field that breaks a rule.
     fn checked(&self) -> Result<nudge_version::ActiveModel> {
-        let content = self
-            .content
-            .clone()
-            .checked()
-            .map_err(|unfit| Error::invalid(format!("content.{}", unfit.field), unfit.message))?;
+        let content =
+            self.content.clone().checked().map_err(|unfit| {
+                Error::invalid(format!("content.{}", unfit.field), unfit.message)
+            })?;
         rules::surface_is_fit(&self.surface).map_err(|why| Error::invalid("surface", why))?;
-        rules::trigger_is_fit(&self.trigger_event).map_err(|why| Error::invalid("trigger.event", why))?;
+        rules::trigger_is_fit(&self.trigger_event)
+            .map_err(|why| Error::invalid("trigger.event", why))?;
         within("priority", self.priority, -PRIORITY_MAX, PRIORITY_MAX)?;
         if let Some(cap) = self.cap_per_contact {
             within("capPerContact", cap, 1, CAP_MAX)?;
         }
-        if self.expires_after.is_some_and(|after| after < EXPIRY_MIN || after > EXPIRY_MAX) {
+        if self
+            .expires_after
+            .is_some_and(|after| after < EXPIRY_MIN || after > EXPIRY_MAX)
+        {
             return Err(Error::invalid(
                 "expiresAfter",
                 format!(
@@ -295,12 +305,18 @@ impl Draft {
             return Err(Error::user(
                 ErrorCode::LimitReached,
                 "trigger.conditions",
-                format!("a trigger has at most {CONDITIONS_MAX} conditions, not {}", self.conditions.len()),
+                format!(
+                    "a trigger has at most {CONDITIONS_MAX} conditions, not {}",
+                    self.conditions.len()
+                ),
             ));
         }
         let checked = |(at, new): (usize, &NewCondition)| {
             Condition::new(new.property.clone(), new.operator, new.value.clone()).map_err(|unfit| {
-                Error::invalid(format!("trigger.conditions.{at}.{}", unfit.field), unfit.message)
+                Error::invalid(
+                    format!("trigger.conditions.{at}.{}", unfit.field),
+                    unfit.message,
+                )
             })
         };
         self.conditions.iter().enumerate().map(checked).collect()
@@ -311,6 +327,9 @@ fn within(field: &str, given: i32, min: i32, max: i32) -> Result<()> {
     if (min..=max).contains(&given) {
         Ok(())
     } else {
-        Err(Error::invalid(field, format!("{field} is between {min} and {max}, not {given}")))
+        Err(Error::invalid(
+            field,
+            format!("{field} is between {min} and {max}, not {given}"),
+        ))
     }
 }

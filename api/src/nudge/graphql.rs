@@ -13,7 +13,10 @@ use futures_util::{Stream, StreamExt};
 use sea_orm::QueryFilter;
 
 use self::{
-    input::{NudgeArchiveInput, NudgeFilter, NudgeInteractionsRecordInput, NudgePublishInput, NudgeSaveInput},
+    input::{
+        NudgeArchiveInput, NudgeFilter, NudgeInteractionsRecordInput, NudgePublishInput,
+        NudgeSaveInput,
+    },
     item::NudgeStreamItem,
 };
 use super::{
@@ -49,7 +52,8 @@ impl NudgeQuery {
     async fn nudges(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "How many to give, from the start; 25 unless told, at most 100.")] first: Option<i32>,
+        #[graphql(desc = "How many to give, from the start; 25 unless told, at most 100.")]
+        first: Option<i32>,
         #[graphql(desc = "Begins behind the nudge of this cursor.")] after: Option<String>,
         #[graphql(desc = "How many to give, from the end; at most 100.")] last: Option<i32>,
         #[graphql(desc = "Ends before the nudge of this cursor.")] before: Option<String>,
@@ -60,9 +64,19 @@ impl NudgeQuery {
         let filter = filter.unwrap_or_default();
         let list = format!("nudges/{filter:?}");
         let rows = db.find::<nudge::Entity>().filter(filter.condition(&db)?);
-        let sort = SortBy { column: nudge::Column::CreatedAt, descending: true };
-        let args = PageArgs { first, after, last, before };
-        Ok(page(cx, &list, rows, sort, args).await?.listing(Nudge::from))
+        let sort = SortBy {
+            column: nudge::Column::CreatedAt,
+            descending: true,
+        };
+        let args = PageArgs {
+            first,
+            after,
+            last,
+            before,
+        };
+        Ok(page(cx, &list, rows, sort, args)
+            .await?
+            .listing(Nudge::from))
     }
     /// One nudge, by its id or its key: exactly one of them. Null where there is none.
     #[graphql(guard = "gql::NUDGES_READ", visible = "gql::nudges_read")]
@@ -79,7 +93,11 @@ impl NudgeQuery {
                 None => None,
             },
             (None, Some(key)) => queries::by_key(&db, &key).one().await?,
-            _ => return Err(Error::invalid("id", "give the id or the key, exactly one of them").into()),
+            _ => {
+                return Err(
+                    Error::invalid("id", "give the id or the key, exactly one of them").into(),
+                );
+            }
         };
         Ok(row.map(Nudge::from))
     }
@@ -138,12 +156,17 @@ impl NudgeMutation {
         let saved = match input.draft() {
             Ok(draft) => {
                 let draft = &draft;
-                ctx.cx()?.write(async |tx| commands::save(tx, draft).await).await
+                ctx.cx()?
+                    .write(async |tx| commands::save(tx, draft).await)
+                    .await
             }
             Err(error) => Err(error),
         };
         let (nudge, errors) = outcome(saved)?;
-        Ok(NudgeSavePayload { nudge: nudge.map(Nudge::from), errors })
+        Ok(NudgeSavePayload {
+            nudge: nudge.map(Nudge::from),
+            errors,
+        })
     }
     /// Publishes a nudge's draft: from now on it is what runs. Offers already made keep their version.
     #[graphql(guard = "gql::NUDGES_WRITE", visible = "gql::nudges_write")]
@@ -153,11 +176,18 @@ impl NudgeMutation {
         #[graphql(desc = "The nudge.")] input: NudgePublishInput,
     ) -> async_graphql::Result<NudgePublishPayload> {
         let published = match input::nudge_id(&input.id) {
-            Ok(id) => ctx.cx()?.write(async |tx| commands::publish(tx, id).await).await,
+            Ok(id) => {
+                ctx.cx()?
+                    .write(async |tx| commands::publish(tx, id).await)
+                    .await
+            }
             Err(error) => Err(error),
         };
         let (nudge, errors) = outcome(published)?;
-        Ok(NudgePublishPayload { nudge: nudge.map(Nudge::from), errors })
+        Ok(NudgePublishPayload {
+            nudge: nudge.map(Nudge::from),
+            errors,
+        })
     }
     /// Ends a nudge: it is offered no more, and within moments its open deliveries are withdrawn. An archived
     /// nudge cannot be changed or published; archiving it again changes nothing.
@@ -168,11 +198,18 @@ impl NudgeMutation {
         #[graphql(desc = "The nudge.")] input: NudgeArchiveInput,
     ) -> async_graphql::Result<NudgeArchivePayload> {
         let archived = match input::nudge_id(&input.id) {
-            Ok(id) => ctx.cx()?.write(async |tx| commands::archive(tx, id).await).await,
+            Ok(id) => {
+                ctx.cx()?
+                    .write(async |tx| commands::archive(tx, id).await)
+                    .await
+            }
             Err(error) => Err(error),
         };
         let (nudge, errors) = outcome(archived)?;
-        Ok(NudgeArchivePayload { nudge: nudge.map(Nudge::from), errors })
+        Ok(NudgeArchivePayload {
+            nudge: nudge.map(Nudge::from),
+            errors,
+        })
     }
     /// Records what the contact did with its deliveries, up to 100 a call. Telling the same `clientId` again
     /// changes nothing, so an offline queue may be sent until it is answered.
@@ -190,10 +227,18 @@ impl NudgeMutation {
             .write(async |tx| commands::record_interactions(tx, contact, told).await)
             .await;
         let (recorded, mut errors) = outcome(recorded)?;
-        let Recorded { interactions, refused } = recorded.unwrap_or_default();
-        errors.user_errors.extend(refused.into_iter().map(Into::into));
+        let Recorded {
+            interactions,
+            refused,
+        } = recorded.unwrap_or_default();
+        errors
+            .user_errors
+            .extend(refused.into_iter().map(Into::into));
         Ok(NudgeInteractionsRecordPayload {
-            interactions: interactions.into_iter().map(NudgeInteraction::from).collect(),
+            interactions: interactions
+                .into_iter()
+                .map(NudgeInteraction::from)
+                .collect(),
             errors,
         })
     }
@@ -213,13 +258,20 @@ impl NudgeSubscription {
         ctx: &Context<'_>,
         #[graphql(desc = "The cursor of the last item that the client has.")] after: Option<String>,
         #[graphql(desc = "Only what is shown there, such as `app`.")] surface: Option<String>,
-    ) -> async_graphql::Result<impl Stream<Item = async_graphql::Result<NudgeStreamItem>> + use<>> {
+    ) -> async_graphql::Result<impl Stream<Item = async_graphql::Result<NudgeStreamItem>> + use<>>
+    {
         if let Some(surface) = &surface {
             rules::surface_is_fit(surface).map_err(|why| Error::invalid("surface", why))?;
         }
         let cx = ctx.cx()?.clone();
         let streams: &Arc<Streams> = ctx.data_unchecked();
-        let told = stream::open(cx, Arc::clone(streams), own_contact(ctx)?, after.as_deref(), surface)?;
+        let told = stream::open(
+            cx,
+            Arc::clone(streams),
+            own_contact(ctx)?,
+            after.as_deref(),
+            surface,
+        )?;
         Ok(told.map(|told| Ok(NudgeStreamItem::from(told?))))
     }
 }

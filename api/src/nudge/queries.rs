@@ -21,10 +21,14 @@ pub use batch::Reads;
 pub(super) use batch::{Counts, Ends, Totals, VERSIONS_LISTED};
 
 pub(super) fn by_key<'a>(db: &'a Scope, key: &str) -> Rows<'a, nudge::Entity> {
-    db.find::<nudge::Entity>().filter(nudge::Column::Key.eq(key))
+    db.find::<nudge::Entity>()
+        .filter(nudge::Column::Key.eq(key))
 }
 
-pub(super) async fn latest_version(db: &Scope, nudge: Id<nudge::Entity>) -> Result<Option<nudge_version::Model>> {
+pub(super) async fn latest_version(
+    db: &Scope,
+    nudge: Id<nudge::Entity>,
+) -> Result<Option<nudge_version::Model>> {
     db.find::<nudge_version::Entity>()
         .filter(nudge_version::Column::NudgeId.eq(nudge))
         .order_by_desc(nudge_version::Column::Number)
@@ -33,7 +37,10 @@ pub(super) async fn latest_version(db: &Scope, nudge: Id<nudge::Entity>) -> Resu
 }
 
 /// The versions that run and wait for an event of one of these names.
-pub(super) async fn live_versions(db: &Scope, event_names: &[&str]) -> Result<Vec<nudge_version::Model>> {
+pub(super) async fn live_versions(
+    db: &Scope,
+    event_names: &[&str],
+) -> Result<Vec<nudge_version::Model>> {
     let mut live = db.subquery::<nudge::Entity>();
     live.column(nudge::Column::LiveVersionId)
         .and_where(Expr::col(nudge::Column::ArchivedAt).is_null());
@@ -52,7 +59,10 @@ pub(super) async fn family(db: &Scope, contact: ContactId) -> Result<Vec<Contact
 }
 
 /// Whose rows are which root's.
-pub(super) async fn members(db: &Scope, roots: &[ContactId]) -> Result<HashMap<ContactId, ContactId>> {
+pub(super) async fn members(
+    db: &Scope,
+    roots: &[ContactId],
+) -> Result<HashMap<ContactId, ContactId>> {
     let families = contact::families(db, roots).await?;
     Ok(families
         .into_iter()
@@ -72,13 +82,21 @@ pub(super) fn is_open(now: DateTime<Utc>) -> Condition {
 
 fn not_past(now: DateTime<Utc>) -> Condition {
     use nudge_delivery::Column::ExpiresAt;
-    Condition::any().add(ExpiresAt.is_null()).add(ExpiresAt.gt(now))
+    Condition::any()
+        .add(ExpiresAt.is_null())
+        .add(ExpiresAt.gt(now))
 }
 
 /// [`State::of`], as the database asks it.
 pub(super) fn in_state(state: State, now: DateTime<Utc>) -> Condition {
     use nudge_delivery::Column;
-    let is = |state, column: Column| (state, column.is_not_null().into_condition(), column.is_null().into_condition());
+    let is = |state, column: Column| {
+        (
+            state,
+            column.is_not_null().into_condition(),
+            column.is_null().into_condition(),
+        )
+    };
     let happened = [
         is(State::Withdrawn, Column::WithdrawnAt),
         is(State::Completed, Column::CompletedAt),
@@ -86,7 +104,11 @@ pub(super) fn in_state(state: State, now: DateTime<Utc>) -> Condition {
         is(State::Clicked, Column::ClickedAt),
         is(State::Snoozed, Column::SnoozedAt),
         is(State::Displayed, Column::DisplayedAt),
-        (State::Expired, Column::ExpiresAt.lte(now).into_condition(), not_past(now)),
+        (
+            State::Expired,
+            Column::ExpiresAt.lte(now).into_condition(),
+            not_past(now),
+        ),
         is(State::Received, Column::ReceivedAt),
     ];
     let mut all = Condition::all();
@@ -122,7 +144,10 @@ pub(super) struct Narrow {
 
 impl Narrow {
     pub(super) fn condition(&self, now: DateTime<Utc>) -> Condition {
-        let surface = self.surface.as_ref().map(|surface| nudge_delivery::Column::Surface.eq(surface.as_str()));
+        let surface = self
+            .surface
+            .as_ref()
+            .map(|surface| nudge_delivery::Column::Surface.eq(surface.as_str()));
         Condition::all()
             .add_option(self.state.map(|state| in_state(state, now)))
             .add_option(self.open.then(|| is_open(now)))

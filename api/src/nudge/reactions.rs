@@ -44,7 +44,10 @@ async fn on_archived(cx: &Cx, event: &event::Model) -> Result<()> {
     if event.name != ARCHIVED || event.source != SOURCE {
         return Ok(());
     }
-    let id = event.properties.get("nudgeId").and_then(serde_json::Value::as_str);
+    let id = event
+        .properties
+        .get("nudgeId")
+        .and_then(serde_json::Value::as_str);
     let Some(id) = id.and_then(Id::<nudge::Entity>::parse) else {
         return Ok(());
     };
@@ -87,12 +90,19 @@ async fn offer(cx: &Cx, events: &[event::Model]) -> Result<()> {
         .into_iter()
         .map(|version| {
             let conditions = serde_json::from_value(version.conditions.clone())?;
-            Ok(Waiting { version, conditions })
+            Ok(Waiting {
+                version,
+                conditions,
+            })
         })
         .collect::<Result<Vec<_>>>()?;
     let candidates: Vec<_> = events
         .iter()
-        .flat_map(|event| waiting.iter().filter_map(move |waiting| candidate(event, waiting)))
+        .flat_map(|event| {
+            waiting
+                .iter()
+                .filter_map(move |waiting| candidate(event, waiting))
+        })
         .collect();
     if candidates.is_empty() {
         return Ok(());
@@ -105,8 +115,15 @@ async fn offer(cx: &Cx, events: &[event::Model]) -> Result<()> {
 fn candidate<'a>(event: &'a event::Model, waiting: &'a Waiting) -> Option<Candidate<'a>> {
     let contact = event.contact_id?;
     let meets = waiting.version.trigger_event == event.name
-        && waiting.conditions.iter().all(|condition| condition.holds(&event.properties));
-    meets.then_some(Candidate { event, waiting, contact })
+        && waiting
+            .conditions
+            .iter()
+            .all(|condition| condition.holds(&event.properties));
+    meets.then_some(Candidate {
+        event,
+        waiting,
+        contact,
+    })
 }
 
 async fn decide(tx: &Tx, candidates: &[Candidate<'_>]) -> Result<()> {
@@ -121,10 +138,13 @@ async fn decide(tx: &Tx, candidates: &[Candidate<'_>]) -> Result<()> {
             continue;
         }
         // Archived, or another version published, since the versions were read.
-        let Some(nudge) = running.get(&version.id) else { continue };
+        let Some(nudge) = running.get(&version.id) else {
+            continue;
+        };
         let Some(root) = roots.get(&candidate.contact) else {
             // No decision can be recorded of who is not there.
-            metrics::counter!("growthos_nudge_skips_total", "reason" => "contact_unknown").increment(1);
+            metrics::counter!("growthos_nudge_skips_total", "reason" => "contact_unknown")
+                .increment(1);
             continue;
         };
         open.push((candidate, root.id, nudge));
@@ -160,9 +180,12 @@ async fn decide(tx: &Tx, candidates: &[Candidate<'_>]) -> Result<()> {
         }
     }
     // Another process may decide the same just now: the unit of work runs again and finds its decisions.
-    tx.insert_all(decisions, None).await.map_err(Error::contended)?;
+    tx.insert_all(decisions, None)
+        .await
+        .map_err(Error::contended)?;
     if !deliveries.is_empty() {
-        tx.insert_all::<nudge_delivery::ActiveModel>(deliveries, None).await?;
+        tx.insert_all::<nudge_delivery::ActiveModel>(deliveries, None)
+            .await?;
         tx.emit_all(told).await?;
     }
     Ok(())
@@ -174,7 +197,11 @@ async fn running(
     tx: &Tx,
     candidates: &[Candidate<'_>],
 ) -> Result<HashMap<Id<nudge_version::Entity>, nudge::Model>> {
-    let nudges = unique(candidates.iter().map(|candidate| candidate.waiting.version.nudge_id));
+    let nudges = unique(
+        candidates
+            .iter()
+            .map(|candidate| candidate.waiting.version.nudge_id),
+    );
     let rows = tx
         .find::<nudge::Entity>()
         .filter(nudge::Column::Id.is_in(nudges))
@@ -183,7 +210,10 @@ async fn running(
         .shared()
         .all()
         .await?;
-    Ok(rows.into_iter().filter_map(|row| Some((row.live_version_id?, row))).collect())
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| Some((row.live_version_id?, row)))
+        .collect())
 }
 
 /// What was decided already: events are told at least once.
@@ -192,7 +222,11 @@ async fn decided(
     candidates: &[Candidate<'_>],
 ) -> Result<HashSet<(Id<nudge::Entity>, EventId)>> {
     use nudge_decision::{Column, Entity};
-    let nudges = unique(candidates.iter().map(|candidate| candidate.waiting.version.nudge_id));
+    let nudges = unique(
+        candidates
+            .iter()
+            .map(|candidate| candidate.waiting.version.nudge_id),
+    );
     let events = unique(candidates.iter().map(|candidate| candidate.event.id));
     let rows = tx
         .find::<Entity>()
@@ -294,7 +328,12 @@ fn delivery(
     }
 }
 
-fn offered(tx: &Tx, event: &event::Model, nudge: &nudge::Model, delivery: &nudge_delivery::Model) -> NewEvent {
+fn offered(
+    tx: &Tx,
+    event: &event::Model,
+    nudge: &nudge::Model,
+    delivery: &nudge_delivery::Model,
+) -> NewEvent {
     NewEvent::of_room(SOURCE, OFFERED, delivery.contact_id, tx.now())
         .with("deliveryId", delivery.id.to_string())
         .with("nudgeId", nudge.id.to_string())

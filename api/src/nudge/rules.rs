@@ -32,10 +32,14 @@ const EVENT_NAME_CHARS_MAX: usize = 200;
 /// Why `name` cannot trigger a nudge.
 pub(super) fn trigger_is_fit(name: &str) -> Result<(), String> {
     if name.trim().is_empty() || name.chars().count() > EVENT_NAME_CHARS_MAX {
-        return Err(format!("an event's name has 1 to {EVENT_NAME_CHARS_MAX} characters"));
+        return Err(format!(
+            "an event's name has 1 to {EVENT_NAME_CHARS_MAX} characters"
+        ));
     }
     if UNFIT_TRIGGERS.contains(&name) {
-        return Err(format!("{name} happens because of a nudge and cannot trigger one"));
+        return Err(format!(
+            "{name} happens because of a nudge and cannot trigger one"
+        ));
     }
     Ok(())
 }
@@ -66,7 +70,12 @@ impl Verdict {
 
 /// Asks the rules in their fixed order. The event matches the trigger already; `used` counts the showings
 /// of this nudge to this contact.
-pub(super) fn decide(version: &nudge_version::Model, event: &event::Model, used: i64, now: DateTime<Utc>) -> Verdict {
+pub(super) fn decide(
+    version: &nudge_version::Model,
+    event: &event::Model,
+    used: i64,
+    now: DateTime<Utc>,
+) -> Verdict {
     let stands = version
         .expires_after_s
         .and_then(TimeDelta::try_seconds)
@@ -77,7 +86,10 @@ pub(super) fn decide(version: &nudge_version::Model, event: &event::Model, used:
     if event.causation_depth >= CAUSATION_DEPTH_MAX {
         return Verdict::CausationDepth;
     }
-    if version.cap_per_contact.is_some_and(|cap| used >= i64::from(cap)) {
+    if version
+        .cap_per_contact
+        .is_some_and(|cap| used >= i64::from(cap))
+    {
         return Verdict::Capped;
     }
     Verdict::Offered
@@ -89,7 +101,10 @@ pub(super) fn expiry(version: &nudge_version::Model, now: DateTime<Utc>) -> Opti
 }
 
 /// The delivery of one version on one occasion: the same on every try (UUID version 5).
-pub(super) fn delivery_id(version: Id<nudge_version::Entity>, event: Id<event::Entity>) -> Id<nudge_delivery::Entity> {
+pub(super) fn delivery_id(
+    version: Id<nudge_version::Entity>,
+    event: Id<event::Entity>,
+) -> Id<nudge_delivery::Entity> {
     Id::from_uuid(uuid::Uuid::new_v5(&version.uuid(), event.uuid().as_bytes()))
 }
 
@@ -165,12 +180,18 @@ const CLOCK_AHEAD_MAX: TimeDelta = TimeDelta::minutes(5);
 const INTERACTION_AGE_MAX: TimeDelta = TimeDelta::days(90);
 
 /// When an interaction happened: `at`, in whole microseconds and never later than now.
-pub(super) fn interaction_time(at: DateTime<Utc>, now: DateTime<Utc>) -> Result<DateTime<Utc>, String> {
+pub(super) fn interaction_time(
+    at: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<DateTime<Utc>, String> {
     if at > now + CLOCK_AHEAD_MAX {
         return Err("at is in the future".into());
     }
     if at < now - INTERACTION_AGE_MAX {
-        return Err(format!("at is more than {} days ago", INTERACTION_AGE_MAX.num_days()));
+        return Err(format!(
+            "at is more than {} days ago",
+            INTERACTION_AGE_MAX.num_days()
+        ));
     }
     Ok(at.min(now).trunc_subsecs(6))
 }
@@ -262,18 +283,76 @@ mod tests {
     fn the_first_rule_that_fails_is_the_verdict() {
         let hour = Some(3_600);
         for (version, age, depth, used, verdict) in [
-            (version(None, None), TimeDelta::zero(), 0, 99, Verdict::Offered),
-            (version(None, None), TimeDelta::hours(24), 0, 0, Verdict::ExpiredEvent),
-            (version(hour, None), TimeDelta::seconds(3_599), 0, 0, Verdict::Offered),
-            (version(hour, Some(1)), TimeDelta::seconds(3_600), 8, 1, Verdict::ExpiredEvent),
-            (version(Some(7 * 86_400), None), TimeDelta::days(6), 0, 0, Verdict::Offered),
-            (version(hour, Some(1)), TimeDelta::zero(), 8, 1, Verdict::CausationDepth),
-            (version(hour, Some(1)), TimeDelta::zero(), 7, 1, Verdict::Capped),
-            (version(hour, Some(2)), TimeDelta::zero(), 7, 1, Verdict::Offered),
+            (
+                version(None, None),
+                TimeDelta::zero(),
+                0,
+                99,
+                Verdict::Offered,
+            ),
+            (
+                version(None, None),
+                TimeDelta::hours(24),
+                0,
+                0,
+                Verdict::ExpiredEvent,
+            ),
+            (
+                version(hour, None),
+                TimeDelta::seconds(3_599),
+                0,
+                0,
+                Verdict::Offered,
+            ),
+            (
+                version(hour, Some(1)),
+                TimeDelta::seconds(3_600),
+                8,
+                1,
+                Verdict::ExpiredEvent,
+            ),
+            (
+                version(Some(7 * 86_400), None),
+                TimeDelta::days(6),
+                0,
+                0,
+                Verdict::Offered,
+            ),
+            (
+                version(hour, Some(1)),
+                TimeDelta::zero(),
+                8,
+                1,
+                Verdict::CausationDepth,
+            ),
+            (
+                version(hour, Some(1)),
+                TimeDelta::zero(),
+                7,
+                1,
+                Verdict::Capped,
+            ),
+            (
+                version(hour, Some(2)),
+                TimeDelta::zero(),
+                7,
+                1,
+                Verdict::Offered,
+            ),
             // a device whose clock runs ahead
-            (version(hour, None), TimeDelta::hours(-1), 0, 0, Verdict::Offered),
+            (
+                version(hour, None),
+                TimeDelta::hours(-1),
+                0,
+                0,
+                Verdict::Offered,
+            ),
         ] {
-            assert_eq!(decide(&version, &event(age, depth), used, noon()), verdict, "{age} {depth} {used}");
+            assert_eq!(
+                decide(&version, &event(age, depth), used, noon()),
+                verdict,
+                "{age} {depth} {used}"
+            );
         }
     }
 
@@ -282,7 +361,10 @@ mod tests {
         for cap in 1..5 {
             let version = version(None, Some(cap));
             let offered = (0..20).fold(0, |used, _| {
-                used + i64::from(decide(&version, &event(TimeDelta::zero(), 0), used, noon()) == Verdict::Offered)
+                used + i64::from(
+                    decide(&version, &event(TimeDelta::zero(), 0), used, noon())
+                        == Verdict::Offered,
+                )
             });
             assert_eq!(offered, i64::from(cap));
         }
@@ -290,13 +372,21 @@ mod tests {
 
     #[test]
     fn an_offer_ends_when_its_version_says() {
-        assert_eq!(expiry(&version(Some(60), None), noon()), Some(noon() + TimeDelta::seconds(60)));
+        assert_eq!(
+            expiry(&version(Some(60), None), noon()),
+            Some(noon() + TimeDelta::seconds(60))
+        );
         assert_eq!(expiry(&version(None, None), noon()), None);
     }
 
     #[test]
     fn a_delivery_has_the_same_id_on_every_try_and_another_for_another_version_or_event() {
-        let id = |version, event| delivery_id(Id::from_uuid(Uuid::from_u128(version)), Id::from_uuid(Uuid::from_u128(event)));
+        let id = |version, event| {
+            delivery_id(
+                Id::from_uuid(Uuid::from_u128(version)),
+                Id::from_uuid(Uuid::from_u128(event)),
+            )
+        };
         assert_eq!(id(1, 2), id(1, 2));
         assert_ne!(id(1, 2), id(1, 3));
         assert_ne!(id(1, 2), id(3, 2));
@@ -306,27 +396,60 @@ mod tests {
     fn the_last_thing_that_happened_to_a_delivery_is_its_state() {
         let now = noon() + TimeDelta::hours(1);
         let mut row = delivery();
-        assert_eq!((State::of(&row, now), is_open(&row, now)), (State::Offered, true));
+        assert_eq!(
+            (State::of(&row, now), is_open(&row, now)),
+            (State::Offered, true)
+        );
         row.received_at = Some(noon());
-        assert_eq!((State::of(&row, now), is_open(&row, now)), (State::Received, true));
+        assert_eq!(
+            (State::of(&row, now), is_open(&row, now)),
+            (State::Received, true)
+        );
         row.expires_at = Some(now + TimeDelta::microseconds(1));
-        assert_eq!((State::of(&row, now), is_open(&row, now)), (State::Received, true));
+        assert_eq!(
+            (State::of(&row, now), is_open(&row, now)),
+            (State::Received, true)
+        );
         row.expires_at = Some(now);
-        assert_eq!((State::of(&row, now), is_open(&row, now)), (State::Expired, false));
+        assert_eq!(
+            (State::of(&row, now), is_open(&row, now)),
+            (State::Expired, false)
+        );
         row.displayed_at = Some(noon());
-        assert_eq!((State::of(&row, now), is_open(&row, now)), (State::Displayed, false));
+        assert_eq!(
+            (State::of(&row, now), is_open(&row, now)),
+            (State::Displayed, false)
+        );
         row.expires_at = None;
-        assert_eq!((State::of(&row, now), is_open(&row, now)), (State::Displayed, true));
+        assert_eq!(
+            (State::of(&row, now), is_open(&row, now)),
+            (State::Displayed, true)
+        );
         row.snoozed_at = Some(noon());
-        assert_eq!((State::of(&row, now), is_open(&row, now)), (State::Snoozed, true));
+        assert_eq!(
+            (State::of(&row, now), is_open(&row, now)),
+            (State::Snoozed, true)
+        );
         row.clicked_at = Some(noon());
-        assert_eq!((State::of(&row, now), is_open(&row, now)), (State::Clicked, true));
+        assert_eq!(
+            (State::of(&row, now), is_open(&row, now)),
+            (State::Clicked, true)
+        );
         row.dismissed_at = Some(noon());
-        assert_eq!((State::of(&row, now), is_open(&row, now)), (State::Dismissed, false));
+        assert_eq!(
+            (State::of(&row, now), is_open(&row, now)),
+            (State::Dismissed, false)
+        );
         row.completed_at = Some(noon());
-        assert_eq!((State::of(&row, now), is_open(&row, now)), (State::Completed, false));
+        assert_eq!(
+            (State::of(&row, now), is_open(&row, now)),
+            (State::Completed, false)
+        );
         row.withdrawn_at = Some(noon());
-        assert_eq!((State::of(&row, now), is_open(&row, now)), (State::Withdrawn, false));
+        assert_eq!(
+            (State::of(&row, now), is_open(&row, now)),
+            (State::Withdrawn, false)
+        );
     }
 
     #[test]
@@ -342,7 +465,8 @@ mod tests {
             (Kind::Dismissed, at(8)),
         ];
         let mut once = delivery();
-        told.iter().for_each(|(kind, at)| mark(&mut once, *kind, *at));
+        told.iter()
+            .for_each(|(kind, at)| mark(&mut once, *kind, *at));
         assert_eq!(once.received_at, Some(at(1)));
         assert_eq!(once.displayed_at, Some(at(2)));
         assert_eq!(once.snoozed_at, Some(at(3)));
@@ -351,9 +475,15 @@ mod tests {
         assert_eq!(once.dismissed_at, Some(at(8)));
         for turn in 0..told.len() {
             let mut other = delivery();
-            told.iter().cycle().skip(turn).take(told.len()).for_each(|(kind, at)| mark(&mut other, *kind, *at));
+            told.iter()
+                .cycle()
+                .skip(turn)
+                .take(told.len())
+                .for_each(|(kind, at)| mark(&mut other, *kind, *at));
             assert_eq!(other, once);
-            told.iter().rev().for_each(|(kind, at)| mark(&mut other, *kind, *at));
+            told.iter()
+                .rev()
+                .for_each(|(kind, at)| mark(&mut other, *kind, *at));
             assert_eq!(other, once);
         }
     }
@@ -370,7 +500,10 @@ mod tests {
     #[test]
     fn an_interaction_is_neither_of_tomorrow_nor_of_last_year() {
         let now = noon();
-        assert_eq!(interaction_time(now - TimeDelta::hours(1), now), Ok(now - TimeDelta::hours(1)));
+        assert_eq!(
+            interaction_time(now - TimeDelta::hours(1), now),
+            Ok(now - TimeDelta::hours(1))
+        );
         assert_eq!(interaction_time(now + TimeDelta::minutes(5), now), Ok(now));
         assert!(interaction_time(now + TimeDelta::minutes(6), now).is_err());
         assert!(interaction_time(now - TimeDelta::days(91), now).is_err());
@@ -380,7 +513,13 @@ mod tests {
 
     #[test]
     fn what_nudges_do_by_themselves_cannot_trigger_one() {
-        for unfit in ["", "  ", "nudge.offered", "nudge.displayed", &"x".repeat(201)] {
+        for unfit in [
+            "",
+            "  ",
+            "nudge.offered",
+            "nudge.displayed",
+            &"x".repeat(201),
+        ] {
             assert!(trigger_is_fit(unfit).is_err(), "{unfit}");
         }
         for fit in ["signup", "$pageview", "nudge.dismissed", &"ä".repeat(200)] {

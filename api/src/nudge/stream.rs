@@ -45,14 +45,27 @@ struct Frame {
 #[derive(Clone, Debug)]
 enum Item {
     Offered(Arc<Offer>),
-    Withdrawn { delivery: Id<nudge_delivery::Entity>, reason: Arc<str> },
+    Withdrawn {
+        delivery: Id<nudge_delivery::Entity>,
+        reason: Arc<str>,
+    },
 }
 
 /// What a stream gives.
 pub(super) enum Told {
-    Delivered { cursor: String, offer: Arc<Offer> },
-    Withdrawn { cursor: String, delivery: Id<nudge_delivery::Entity>, reason: Arc<str> },
-    Lagged { cursor: String, missed: u32 },
+    Delivered {
+        cursor: String,
+        offer: Arc<Offer>,
+    },
+    Withdrawn {
+        cursor: String,
+        delivery: Id<nudge_delivery::Entity>,
+        reason: Arc<str>,
+    },
+    Lagged {
+        cursor: String,
+        missed: u32,
+    },
 }
 
 /// The message id that makes telling of a delivery harmless to repeat; [`Line::delivery`] reads it.
@@ -84,12 +97,19 @@ const LINE: [event::Column; 7] = [
 
 impl Line {
     const fn place(&self) -> LogPlace {
-        LogPlace { xid: self.xid, seq: self.seq }
+        LogPlace {
+            xid: self.xid,
+            seq: self.seq,
+        }
     }
     /// The delivery that this room told of. Whoever may track can name an event so, but not this source.
     fn delivery(&self) -> Option<Id<nudge_delivery::Entity>> {
         let (name, delivery) = self.message_id.as_deref()?.split_once('/')?;
-        if self.source == SOURCE && name == self.name { Id::parse(delivery) } else { None }
+        if self.source == SOURCE && name == self.name {
+            Id::parse(delivery)
+        } else {
+            None
+        }
     }
 }
 
@@ -101,10 +121,13 @@ impl Frame {
     fn told(self, cx: &Cx) -> Option<Told> {
         let cursor = cursor::give(cx, self.place);
         match self.item {
-            Item::Offered(offer) => {
-                rules::is_open(&offer.delivery, cx.now()).then_some(Told::Delivered { cursor, offer })
-            }
-            Item::Withdrawn { delivery, reason } => Some(Told::Withdrawn { cursor, delivery, reason }),
+            Item::Offered(offer) => rules::is_open(&offer.delivery, cx.now())
+                .then_some(Told::Delivered { cursor, offer }),
+            Item::Withdrawn { delivery, reason } => Some(Told::Withdrawn {
+                cursor,
+                delivery,
+                reason,
+            }),
         }
     }
 }
@@ -167,7 +190,9 @@ async fn join(
     let mut family = queries::family(&cx.db(), contact).await?;
     loop {
         let mut seat = Streams::join(streams, cx.tenant(), family.clone(), surface);
-        let Some(end) = seat.begin().await else { return Ok(None) };
+        let Some(end) = seat.begin().await else {
+            return Ok(None);
+        };
         let now = queries::family(&cx.db(), contact).await?;
         if now == family {
             return Ok(Some(Joined { seat, family, end }));
@@ -209,15 +234,23 @@ async fn missed(
     let versions: Vec<_> = deliveries.iter().map(|row| row.nudge_version_id).collect();
     let nudges: Vec<_> = deliveries.iter().map(|row| row.nudge_id).collect();
     let shelf = Shelf {
-        versions: shared(db.get_many(&versions).await?, |row: &nudge_version::Model| row.id),
+        versions: shared(
+            db.get_many(&versions).await?,
+            |row: &nudge_version::Model| row.id,
+        ),
         nudges: shared(db.get_many(&nudges).await?, |row: &nudge::Model| row.id),
         deliveries: deliveries.into_iter().map(|row| (row.id, row)).collect(),
     };
-    Ok((rows.iter().filter_map(|row| shelf.frame(row)).collect(), read_to))
+    Ok((
+        rows.iter().filter_map(|row| shelf.frame(row)).collect(),
+        read_to,
+    ))
 }
 
 fn shared<T, K: std::hash::Hash + Eq>(rows: Vec<T>, key: impl Fn(&T) -> K) -> HashMap<K, Arc<T>> {
-    rows.into_iter().map(|row| (key(&row), Arc::new(row))).collect()
+    rows.into_iter()
+        .map(|row| (key(&row), Arc::new(row)))
+        .collect()
 }
 
 /// The rows that some events speak of.
@@ -241,7 +274,11 @@ impl Shelf {
         } else {
             Item::Withdrawn {
                 delivery: delivery.id,
-                reason: delivery.withdrawn_reason.as_deref().unwrap_or_default().into(),
+                reason: delivery
+                    .withdrawn_reason
+                    .as_deref()
+                    .unwrap_or_default()
+                    .into(),
             }
         };
         Some(Frame {

@@ -66,10 +66,16 @@ pub async fn connect(
     posthog: &Posthog,
     new: NewConnection,
 ) -> Result<posthog_connection::Model> {
-    let hosts = Hosts::read(&new.hosts, |field, text| posthog.outbound.base_url(field, text))?;
+    let hosts = Hosts::read(&new.hosts, |field, text| {
+        posthog.outbound.base_url(field, text)
+    })?;
     let project_id = rules::project_id(&new.project_id)?;
     let project_token = rules::project_token(&new.project_token)?;
-    let key = new.personal_api_key.as_deref().map(str::trim).filter(|key| !key.is_empty());
+    let key = new
+        .personal_api_key
+        .as_deref()
+        .map(str::trim)
+        .filter(|key| !key.is_empty());
     let personal_api_key = key.map(rules::personal_api_key).transpose()?;
     let probe = Probe {
         hosts: &hosts,
@@ -92,7 +98,9 @@ pub async fn connect(
         let seal = |place: String, text: &str| secrets.seal(tx.rng(), &place, text);
         let token = seal(secret::token_place(tenant), &checked.project_token)?;
         let key = checked.personal_api_key.as_deref();
-        let key = key.map(|key| seal(secret::key_place(tenant), key)).transpose()?;
+        let key = key
+            .map(|key| seal(secret::key_place(tenant), key))
+            .transpose()?;
         store(tx, &checked, token, key).await
     })
     .await
@@ -172,15 +180,24 @@ pub(super) struct CheckedMetric {
 }
 
 /// Checks a metric: by our own grammar and lists always, by PostHog's where it is connected and answers.
-pub(super) async fn check_metric(cx: &Cx, posthog: &Posthog, new: NewMetric) -> Result<CheckedMetric> {
+pub(super) async fn check_metric(
+    cx: &Cx,
+    posthog: &Posthog,
+    new: NewMetric,
+) -> Result<CheckedMetric> {
     rules::check_metric_key(&new.key)?;
     check_chars("name", new.name.as_deref(), NAME_CHARS_MAX)?;
-    check_chars("description", new.description.as_deref(), DESCRIPTION_CHARS_MAX)?;
+    check_chars(
+        "description",
+        new.description.as_deref(),
+        DESCRIPTION_CHARS_MAX,
+    )?;
     let expression = metric_expression(&new.expression)?;
     let complaints = match posthog.connection(&cx.db()).await {
-        Ok(connection) if connection.key().is_ok() => {
-            posthog.complaints(&connection, &over_events(&expression)).await.ok()
-        }
+        Ok(connection) if connection.key().is_ok() => posthog
+            .complaints(&connection, &over_events(&expression))
+            .await
+            .ok(),
         _ => None,
     };
     Ok(CheckedMetric {
@@ -191,7 +208,10 @@ pub(super) async fn check_metric(cx: &Cx, posthog: &Posthog, new: NewMetric) -> 
 
 fn check_chars(field: &str, text: Option<&str>, max: usize) -> Result<()> {
     if text.is_some_and(|text| text.chars().count() > max) {
-        return Err(Error::invalid(field, format!("{field} has at most {max} characters")));
+        return Err(Error::invalid(
+            field,
+            format!("{field} has at most {max} characters"),
+        ));
     }
     Ok(())
 }
@@ -200,7 +220,9 @@ fn check_chars(field: &str, text: Option<&str>, max: usize) -> Result<()> {
 pub(super) fn metric_expression(text: &str) -> Result<String> {
     let wrong = |why: String| Error::invalid("expression", why);
     if text.len() > EXPRESSION_BYTES_MAX {
-        return Err(wrong(format!("an expression has at most {EXPRESSION_BYTES_MAX} bytes")));
+        return Err(wrong(format!(
+            "an expression has at most {EXPRESSION_BYTES_MAX} bytes"
+        )));
     }
     let expr = parse_expr(text).map_err(|e| wrong(e.to_string()))?;
     check_aggregate(&expr).map_err(|e| wrong(e.to_string()))?;
@@ -232,8 +254,16 @@ pub(super) fn over_events(expression: &str) -> String {
 pub(super) async fn save_metric(tx: &Tx, checked: &CheckedMetric) -> Result<metric::Model> {
     let now: DateTime<Utc> = tx.now();
     let new = &checked.metric;
-    let before = tx.find::<metric::Entity>().filter(metric::Column::Key.eq(&*new.key)).one().await?;
-    let name = new.name.as_deref().map(str::trim).filter(|name| !name.is_empty());
+    let before = tx
+        .find::<metric::Entity>()
+        .filter(metric::Column::Key.eq(&*new.key))
+        .one()
+        .await?;
+    let name = new
+        .name
+        .as_deref()
+        .map(str::trim)
+        .filter(|name| !name.is_empty());
     let row = metric::ActiveModel {
         id: Set(before.as_ref().map_or_else(|| tx.new_id(), |row| row.id)),
         tenant_id: Set(tx.tenant()),

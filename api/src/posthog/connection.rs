@@ -90,7 +90,10 @@ impl Connection {
     }
     /// `path` is below the project, without a slash in front.
     pub(super) fn project_url(&self, path: &str) -> Url {
-        below(&self.api, &format!("api/projects/{}/{path}", self.project_id))
+        below(
+            &self.api,
+            &format!("api/projects/{}/{path}", self.project_id),
+        )
     }
     /// Where PostHog shows a person.
     pub(super) fn person_url(&self, distinct_id: &str) -> Url {
@@ -137,9 +140,15 @@ mod tests {
     #[test]
     fn paths_go_below_a_bases_own_path_and_ids_are_escaped() {
         let base = Url::parse("https://ph.example.com/proxy").unwrap();
-        assert_eq!(below(&base, "flags/").as_str(), "https://ph.example.com/proxy/flags/");
+        assert_eq!(
+            below(&base, "flags/").as_str(),
+            "https://ph.example.com/proxy/flags/"
+        );
         let base = Url::parse("https://ph.example.com").unwrap();
-        assert_eq!(below(&base, "flags/").as_str(), "https://ph.example.com/flags/");
+        assert_eq!(
+            below(&base, "flags/").as_str(),
+            "https://ph.example.com/flags/"
+        );
         let connection = Connection {
             id: Id::from_uuid(uuid::Uuid::nil()),
             tenant: Id::from_uuid(uuid::Uuid::nil()),

@@ -29,11 +29,19 @@ const QUERIES: &[&str] = &[
 /// The text of every query that the product can send, as far as shapes go.
 pub fn hogql_corpus() -> Vec<String> {
     let mut texts = analytics::statements();
-    texts.extend(EXPRESSIONS.iter().filter_map(|text| Some(over_events(&metric_expression(text).ok()?))));
+    texts.extend(
+        EXPRESSIONS
+            .iter()
+            .filter_map(|text| Some(over_events(&metric_expression(text).ok()?))),
+    );
     let ids = Map::from_iter([("ids".to_owned(), Value::Array(vec![]))]);
     let no_ids = Map::new();
     texts.extend(QUERIES.iter().filter_map(|text| {
-        let values = if text.contains("{ids}") { &ids } else { &no_ids };
+        let values = if text.contains("{ids}") {
+            &ids
+        } else {
+            &no_ids
+        };
         checked_query(text, values).ok()
     }));
     texts
@@ -49,7 +57,9 @@ mod tests {
             assert!(metric_expression(text).is_ok(), "{text}");
         }
         for text in QUERIES {
-            let query = hogql::parse_select(text).map_err(|e| format!("{text}: {e}")).unwrap();
+            let query = hogql::parse_select(text)
+                .map_err(|e| format!("{text}: {e}"))
+                .unwrap();
             let checked = hogql::allow::check_select(&query, &hogql::allow::Policy::default());
             assert_eq!(checked, Ok(()), "{text}");
         }

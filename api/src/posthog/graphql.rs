@@ -293,8 +293,11 @@ impl PosthogQuery {
     async fn hogql(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The query. Values stand in it as {name} and come by `values`.")] query: String,
-        #[graphql(desc = "An object of the values: constants, or lists of them.")] values: Option<Json<Value>>,
+        #[graphql(desc = "The query. Values stand in it as {name} and come by `values`.")]
+        query: String,
+        #[graphql(desc = "An object of the values: constants, or lists of them.")] values: Option<
+            Json<Value>,
+        >,
         #[graphql(desc = "How old the answer may be; without it PostHog computes it now.")] max_age: Option<Duration>,
     ) -> Option<async_graphql::Result<HogqlResult>> {
         let found = async {
@@ -319,7 +322,10 @@ fn values_of(values: Option<Json<Value>>) -> Result<Map<String, Value>> {
     match values {
         None | Some(Json(Value::Null)) => Ok(Map::new()),
         Some(Json(Value::Object(values))) => Ok(values),
-        Some(_) => Err(Error::invalid("values", "the values are an object, by the placeholders' names")),
+        Some(_) => Err(Error::invalid(
+            "values",
+            "the values are an object, by the placeholders' names",
+        )),
     }
 }
 
@@ -357,8 +363,14 @@ impl PosthogMutation {
 
     /// Forgets the tenant's PostHog connection and its credentials. Nothing is deleted in PostHog.
     #[graphql(guard = "gql::TENANT_WRITE", visible = "gql::tenant_write")]
-    async fn posthog_disconnect(&self, ctx: &Context<'_>) -> async_graphql::Result<PosthogDisconnectPayload> {
-        let done = ctx.cx()?.write(async |tx| commands::disconnect(tx).await).await;
+    async fn posthog_disconnect(
+        &self,
+        ctx: &Context<'_>,
+    ) -> async_graphql::Result<PosthogDisconnectPayload> {
+        let done = ctx
+            .cx()?
+            .write(async |tx| commands::disconnect(tx).await)
+            .await;
         let (id, errors) = outcome(done)?;
         Ok(PosthogDisconnectPayload {
             disconnected_id: id.flatten().map(|id| id.to_string().into()),
@@ -395,10 +407,15 @@ impl PosthogMutation {
         };
         let complaints = checked.complaints.as_deref().unwrap_or_default();
         if !complaints.is_empty() {
-            let user_errors = complaints.iter().map(|said| complaint(said).into()).collect();
+            let user_errors = complaints
+                .iter()
+                .map(|said| complaint(said).into())
+                .collect();
             return Ok(refused(UserErrors { user_errors }));
         }
-        let done = cx.write(async |tx| commands::save_metric(tx, &checked).await).await;
+        let done = cx
+            .write(async |tx| commands::save_metric(tx, &checked).await)
+            .await;
         let (metric, errors) = outcome(done)?;
         Ok(MetricSavePayload {
             metric: metric.map(Metric),
@@ -418,7 +435,11 @@ impl PosthogMutation {
             let id = Id::<metric::Entity>::parse(&input.id);
             match id {
                 Some(id) if tx.delete(id).await? => Ok(id),
-                _ => Err(Error::user(ErrorCode::NotFound, "id", format!("there is no metric {:?}", *input.id))),
+                _ => Err(Error::user(
+                    ErrorCode::NotFound,
+                    "id",
+                    format!("there is no metric {:?}", *input.id),
+                )),
             }
         });
         let (id, errors) = outcome(deleted.await)?;
@@ -431,8 +452,12 @@ impl PosthogMutation {
 
 /// PostHog's objection to a metric's expression, with its place in it.
 fn complaint(said: &Complaint) -> UserError {
-    let place = said.start.and_then(|start| start.checked_sub(BEFORE_EXPRESSION));
-    let place = place.map(|at| format!(", at character {}", at + 1)).unwrap_or_default();
+    let place = said
+        .start
+        .and_then(|start| start.checked_sub(BEFORE_EXPRESSION));
+    let place = place
+        .map(|at| format!(", at character {}", at + 1))
+        .unwrap_or_default();
     UserError {
         code: ErrorCode::Invalid,
         field: Some("expression".into()),

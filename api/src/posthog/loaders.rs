@@ -92,11 +92,15 @@ impl Loader<ContactId> for PersonLoader {
     type Value = url::Url;
     type Error = Arc<Error>;
 
-    async fn load(&self, contacts: &[ContactId]) -> Result<HashMap<ContactId, url::Url>, Arc<Error>> {
+    async fn load(
+        &self,
+        contacts: &[ContactId],
+    ) -> Result<HashMap<ContactId, url::Url>, Arc<Error>> {
         let found = self.cx.snapshot(async |scope| {
             let connection = self.posthog.connection(scope).await?;
             let rows = scope.get_many(contacts).await?;
-            let url = |row: entity::contact::Model| (row.id, connection.person_url(&row.distinct_id));
+            let url =
+                |row: entity::contact::Model| (row.id, connection.person_url(&row.distinct_id));
             Ok(rows.into_iter().map(url).collect())
         });
         found.await.map_err(Arc::new)

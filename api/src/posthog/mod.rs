@@ -84,8 +84,14 @@ impl Posthog {
             gates: Gates::new(env.clock.clone()),
             join: Join::default(),
             tables: Tables::default(),
-            polls: Cache::builder().max_capacity(POLLS_MAX).time_to_idle(POLL_IDLE).build(),
-            answers: Cache::builder().max_capacity(ANSWERS_MAX).time_to_idle(ANSWER_IDLE).build(),
+            polls: Cache::builder()
+                .max_capacity(POLLS_MAX)
+                .time_to_idle(POLL_IDLE)
+                .build(),
+            answers: Cache::builder()
+                .max_capacity(ANSWERS_MAX)
+                .time_to_idle(ANSWER_IDLE)
+                .build(),
         }
     }
     /// The tenant's connection, with its secrets open.

@@ -34,17 +34,29 @@ impl Probe<'_> {
             self.ask(Some(self.flags(http))),
         );
         if is_unauthenticated(&flags) {
-            return Err(wrong("projectToken", "PostHog does not know this project token"));
+            return Err(wrong(
+                "projectToken",
+                "PostHog does not know this project token",
+            ));
         }
-        if [&project, &query, &definitions].into_iter().all(is_unauthenticated) {
+        if [&project, &query, &definitions]
+            .into_iter()
+            .all(is_unauthenticated)
+        {
             return Err(wrong(
                 "personalApiKey",
                 "PostHog does not take this personal API key: is it of another region, or revoked?",
             ));
         }
-        let owner = project.as_ref().ok().and_then(|body| body.get("api_token")?.as_str());
+        let owner = project
+            .as_ref()
+            .ok()
+            .and_then(|body| body.get("api_token")?.as_str());
         if owner.is_some_and(|token| token != self.project_token) {
-            return Err(wrong("projectToken", "this is the token of another project than projectId names"));
+            return Err(wrong(
+                "projectToken",
+                "this is the token of another project than projectId names",
+            ));
         }
         let capture = flags.as_ref().map(|_| Value::Null).map_err(Clone::clone);
         let found = [
@@ -54,7 +66,10 @@ impl Probe<'_> {
             ("flags", flags),
             ("capture", capture),
         ];
-        Ok(found.into_iter().map(|(name, probe)| (name.to_owned(), told(probe))).collect())
+        Ok(found
+            .into_iter()
+            .map(|(name, probe)| (name.to_owned(), told(probe)))
+            .collect())
     }
     async fn ask(&self, request: Option<RequestBuilder>) -> Probed {
         let Some(request) = request else {
@@ -67,7 +82,10 @@ impl Probe<'_> {
         self.personal_api_key.map(|key| request.bearer_auth(key))
     }
     fn project(&self, http: &Client) -> Option<RequestBuilder> {
-        self.keyed(http.get(format!("{}/api/projects/{}/", self.hosts.api, self.project_id)))
+        self.keyed(http.get(format!(
+            "{}/api/projects/{}/",
+            self.hosts.api, self.project_id
+        )))
     }
     fn query(&self, http: &Client) -> Option<RequestBuilder> {
         let url = format!("{}/api/projects/{}/query/", self.hosts.api, self.project_id);
@@ -76,16 +94,18 @@ impl Probe<'_> {
     fn definitions(&self, http: &Client) -> Option<RequestBuilder> {
         let url = format!("{}/flags/definitions?send_cohorts", self.hosts.ingest);
         let mut url = Url::parse(&url).ok()?;
-        url.query_pairs_mut().append_pair("token", self.project_token);
+        url.query_pairs_mut()
+            .append_pair("token", self.project_token);
         self.keyed(http.get(url))
     }
     /// Tells whether the ingest host knows the token, without an event and without a flag being evaluated.
     fn flags(&self, http: &Client) -> RequestBuilder {
-        http.post(format!("{}/flags/?v=2", self.hosts.ingest)).json(&json!({
-            "token": self.project_token,
-            "distinct_id": "growthos-probe",
-            "disable_flags": true,
-        }))
+        http.post(format!("{}/flags/?v=2", self.hosts.ingest))
+            .json(&json!({
+                "token": self.project_token,
+                "distinct_id": "growthos-probe",
+                "disable_flags": true,
+            }))
     }
 }
 

@@ -18,7 +18,11 @@ pub(super) async fn metrics_by_key(
     if keys.is_empty() {
         return Ok(HashMap::new());
     }
-    let rows = scope.find::<metric::Entity>().filter(metric::Column::Key.is_in(keys)).all().await?;
+    let rows = scope
+        .find::<metric::Entity>()
+        .filter(metric::Column::Key.is_in(keys))
+        .all()
+        .await?;
     Ok(rows.into_iter().map(|row| (row.key.clone(), row)).collect())
 }
 

@@ -67,9 +67,15 @@ enum Host {
 impl Hosts {
     /// Reads the hosts: URLs, bare host names, or a region of PostHog Cloud (`US`, `EU`). What is absent follows
     /// from what is given. `check` reads a URL that came by an input field and refuses what may not be called.
-    pub(super) fn read(given: &GivenHosts, check: impl Fn(&str, &str) -> Result<Url>) -> Result<Self> {
+    pub(super) fn read(
+        given: &GivenHosts,
+        check: impl Fn(&str, &str) -> Result<Url>,
+    ) -> Result<Self> {
         let read = |field: &str, text: &Option<String>| {
-            let text = text.as_deref().map(str::trim).filter(|text| !text.is_empty());
+            let text = text
+                .as_deref()
+                .map(str::trim)
+                .filter(|text| !text.is_empty());
             text.map(|text| host(field, text, &check)).transpose()
         };
         let ingest = read("ingestHost", &given.ingest)?;
@@ -106,7 +112,9 @@ impl Host {
 }
 
 fn host(field: &str, text: &str, check: impl Fn(&str, &str) -> Result<Url>) -> Result<Host> {
-    let by_name = REGIONS.iter().find(|region| region.name.eq_ignore_ascii_case(text));
+    let by_name = REGIONS
+        .iter()
+        .find(|region| region.name.eq_ignore_ascii_case(text));
     if let Some(region) = by_name {
         return Ok(Host::Cloud(region));
     }
@@ -133,14 +141,20 @@ const CREDENTIAL_CHARS_MAX: usize = 300;
 pub(super) fn project_token(text: &str) -> Result<String> {
     let field = "projectToken";
     let token = credential(field, text)?;
-    if ["phx_", "phs_", "pha_", "phr_"].iter().any(|prefix| token.starts_with(prefix)) {
+    if ["phx_", "phs_", "pha_", "phr_"]
+        .iter()
+        .any(|prefix| token.starts_with(prefix))
+    {
         return Err(Error::invalid(
             field,
             "this is a secret key, not a project token: the token starts with phc_ and is public",
         ));
     }
     if token.starts_with("gos_") {
-        return Err(Error::invalid(field, "this is a key of GrowthOS, not a token of PostHog"));
+        return Err(Error::invalid(
+            field,
+            "this is a key of GrowthOS, not a token of PostHog",
+        ));
     }
     Ok(token)
 }
@@ -177,7 +191,10 @@ pub(super) fn project_id(text: &str) -> Result<String> {
     if digits || text == "@current" {
         Ok(text.to_owned())
     } else {
-        Err(Error::invalid("projectId", "the project id is a number, or @current"))
+        Err(Error::invalid(
+            "projectId",
+            "the project id is a number, or @current",
+        ))
     }
 }
 
@@ -186,7 +203,9 @@ const METRIC_KEY_CHARS_MAX: usize = 64;
 /// Whether a text can be a metric's key: it stands in queries and URLs.
 pub(super) fn check_metric_key(key: &str) -> Result<()> {
     let starts = key.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
-    let plain = key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    let plain = key
+        .bytes()
+        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
     if starts && plain && key.len() <= METRIC_KEY_CHARS_MAX {
         Ok(())
     } else {
@@ -210,24 +229,48 @@ mod tests {
             api: given(api),
             ui: given(ui),
         };
-        let check = |field: &str, text: &str| Url::parse(text).map_err(|e| Error::invalid(field, e.to_string()));
+        let check = |field: &str, text: &str| {
+            Url::parse(text).map_err(|e| Error::invalid(field, e.to_string()))
+        };
         Hosts::read(&given, check).map(|hosts| [hosts.ingest, hosts.api, hosts.ui])
     }
 
     #[test]
     fn a_region_or_any_of_its_names_gives_all_three_hosts() {
-        let us = ["https://us.i.posthog.com", "https://us.posthog.com", "https://us.posthog.com"];
-        let eu = ["https://eu.i.posthog.com", "https://eu.posthog.com", "https://eu.posthog.com"];
+        let us = [
+            "https://us.i.posthog.com",
+            "https://us.posthog.com",
+            "https://us.posthog.com",
+        ];
+        let eu = [
+            "https://eu.i.posthog.com",
+            "https://eu.posthog.com",
+            "https://eu.posthog.com",
+        ];
         for (ingest, api, ui, expected) in [
             ("US", "", "", us),
             ("eu", "", "", eu),
             ("", "EU", "", eu),
             ("https://app.posthog.com", "", "", us),
-            ("https://us.posthog.com/", "https://us.i.posthog.com", "", us),
+            (
+                "https://us.posthog.com/",
+                "https://us.i.posthog.com",
+                "",
+                us,
+            ),
             ("eu.posthog.com", "", "", eu),
-            ("https://eu.i.posthog.com/", "https://eu.posthog.com/", "https://eu.posthog.com", eu),
+            (
+                "https://eu.i.posthog.com/",
+                "https://eu.posthog.com/",
+                "https://eu.posthog.com",
+                eu,
+            ),
         ] {
-            assert_eq!(read(ingest, api, ui).unwrap(), expected, "{ingest} {api} {ui}");
+            assert_eq!(
+                read(ingest, api, ui).unwrap(),
+                expected,
+                "{ingest} {api} {ui}"
+            );
         }
     }
 
@@ -235,12 +278,28 @@ mod tests {
     fn a_posthog_of_ones_own_keeps_its_path_and_loses_its_slash() {
         let own = read("https://ph.example.com/proxy/", "", "").unwrap();
         assert_eq!(own, ["https://ph.example.com/proxy"; 3]);
-        let three = read("http://a.example:8000", "http://b.example/", "http://c.example").unwrap();
-        assert_eq!(three, ["http://a.example:8000", "http://b.example", "http://c.example"]);
+        let three = read(
+            "http://a.example:8000",
+            "http://b.example/",
+            "http://c.example",
+        )
+        .unwrap();
+        assert_eq!(
+            three,
+            [
+                "http://a.example:8000",
+                "http://b.example",
+                "http://c.example"
+            ]
+        );
         let proxied = read("https://ph.example.com", "US", "").unwrap();
         assert_eq!(
             proxied,
-            ["https://ph.example.com", "https://us.posthog.com", "https://us.posthog.com"]
+            [
+                "https://ph.example.com",
+                "https://us.posthog.com",
+                "https://us.posthog.com"
+            ]
         );
     }
 
@@ -266,7 +325,15 @@ mod tests {
         assert_eq!(project_token("sTMFPsFhdP1Ssg").unwrap(), "sTMFPsFhdP1Ssg");
         assert_eq!(personal_api_key("phx_abc").unwrap(), "phx_abc");
         assert_eq!(personal_api_key("phs_abc").unwrap(), "phs_abc");
-        for token in ["phx_abc", "phs_abc", "gos_pk_abc", "", "a b", "phc_\n1", "é"] {
+        for token in [
+            "phx_abc",
+            "phs_abc",
+            "gos_pk_abc",
+            "",
+            "a b",
+            "phc_\n1",
+            "é",
+        ] {
             assert!(project_token(token).is_err(), "{token}");
         }
         assert!(personal_api_key("phc_abc").is_err());
@@ -277,7 +344,15 @@ mod tests {
     fn a_project_id_cannot_leave_its_place_in_a_path() {
         assert_eq!(project_id("12345").unwrap(), "12345");
         assert_eq!(project_id("@current").unwrap(), "@current");
-        for id in ["", "1/../2", "@me", "1?x", "-1", "1 2", "123456789012345678901"] {
+        for id in [
+            "",
+            "1/../2",
+            "@me",
+            "1?x",
+            "-1",
+            "1 2",
+            "123456789012345678901",
+        ] {
             assert!(project_id(id).is_err(), "{id}");
         }
     }

@@ -32,7 +32,10 @@ type TableKey = (ConnectionKey, String, String);
 
 impl Default for Tables {
     fn default() -> Self {
-        let tables = Cache::builder().max_capacity(CACHE_BYTES_MAX).weigher(weight).build();
+        let tables = Cache::builder()
+            .max_capacity(CACHE_BYTES_MAX)
+            .weigher(weight)
+            .build();
         Self(tables)
     }
 }
@@ -63,15 +66,21 @@ fn check_constants(values: &Map<String, Value>) -> Result<()> {
     for (name, value) in values {
         let constant = match value {
             Value::Object(_) => false,
-            Value::Array(members) => !members.iter().any(|member| member.is_array() || member.is_object()),
+            Value::Array(members) => !members
+                .iter()
+                .any(|member| member.is_array() || member.is_object()),
             _ => true,
         };
         if !constant {
-            return wrong(format!("the value `{name}` is neither a constant nor a list of constants"));
+            return wrong(format!(
+                "the value `{name}` is neither a constant nor a list of constants"
+            ));
         }
     }
     if Value::Object(values.clone()).to_string().len() > VALUES_BYTES_MAX {
-        return wrong(format!("the values have more than {VALUES_BYTES_MAX} bytes as JSON"));
+        return wrong(format!(
+            "the values have more than {VALUES_BYTES_MAX} bytes as JSON"
+        ));
     }
     Ok(())
 }
@@ -91,20 +100,32 @@ impl Posthog {
         let connection = self.connection(&cx.db()).await?;
         connection.key()?;
         let now = self.clock.now();
-        let key = (connection.cache_key(), text, Value::Object(values.clone()).to_string());
+        let key = (
+            connection.cache_key(),
+            text,
+            Value::Object(values.clone()).to_string(),
+        );
         if let Some(age_max) = age_max {
-            let known = self.tables.0.get(&key).await.filter(|(at, _)| now - *at <= age_max);
+            let known = self
+                .tables
+                .0
+                .get(&key)
+                .await
+                .filter(|(at, _)| now - *at <= age_max);
             let outcome = if known.is_some() { "hit" } else { "miss" };
             metrics::counter!("growthos_posthog_cache_total", "cache" => "hogql", "outcome" => outcome).increment(1);
             if let Some((_, table)) = known {
                 return Ok((table, true));
             }
         }
-        let table = self.query(&connection, "growthos.hogql", &key.1, &values).await;
+        let table = self
+            .query(&connection, "growthos.hogql", &key.1, &values)
+            .await;
         let table = Arc::new(table.map_err(|failure| match failure {
-            Failure::Refused { status: 400, detail } => {
-                Error::invalid("query", format!("PostHog refused the query: {detail}"))
-            }
+            Failure::Refused {
+                status: 400,
+                detail,
+            } => Error::invalid("query", format!("PostHog refused the query: {detail}")),
             failure => failure.into(),
         })?);
         self.tables.0.insert(key, (now, table.clone())).await;
@@ -120,7 +141,9 @@ mod tests {
     use super::*;
 
     fn checked(text: &str, values: Value) -> Result<String> {
-        let Value::Object(values) = values else { unreachable!() };
+        let Value::Object(values) = values else {
+            unreachable!()
+        };
         check_constants(&values)?;
         checked_query(text, &values)
     }
@@ -137,18 +160,30 @@ mod tests {
             checked("select event, count() from events where distinct_id in {ids} group by event -- all", json!({"ids": ["a"]})).unwrap(),
             "SELECT event, count() FROM events WHERE distinct_id IN {ids} GROUP BY event LIMIT 100"
         );
-        assert_eq!(checked("SELECT 1 LIMIT 1000000", json!({})).unwrap(), "SELECT 1 LIMIT 50000");
+        assert_eq!(
+            checked("SELECT 1 LIMIT 1000000", json!({})).unwrap(),
+            "SELECT 1 LIMIT 50000"
+        );
     }
 
     #[test]
     fn what_is_wrong_is_told_by_field() {
         assert_eq!(field(checked("SELECT", json!({}))), "query");
-        assert_eq!(field(checked("SELECT * FROM system.tables", json!({}))), "query");
+        assert_eq!(
+            field(checked("SELECT * FROM system.tables", json!({}))),
+            "query"
+        );
         assert_eq!(field(checked("SELECT sleep(3)", json!({}))), "query");
         assert_eq!(field(checked("SELECT {a}", json!({}))), "values");
         assert_eq!(field(checked("SELECT 1", json!({"a": 1}))), "values");
-        assert_eq!(field(checked("SELECT {a}", json!({"a": {"b": 1}}))), "values");
+        assert_eq!(
+            field(checked("SELECT {a}", json!({"a": {"b": 1}}))),
+            "values"
+        );
         assert_eq!(field(checked("SELECT {a}", json!({"a": [[1]]}))), "values");
-        assert_eq!(field(checked("SELECT {a}", json!({"a": "x".repeat(400_001)}))), "values");
+        assert_eq!(
+            field(checked("SELECT {a}", json!({"a": "x".repeat(400_001)}))),
+            "values"
+        );
     }
 }

@@ -72,11 +72,15 @@ impl Contact {
     }
     /// The e-mail address: the trait `email`, else the newest address known.
     async fn email(&self, ctx: &Context<'_>) -> Option<async_graphql::Result<String>> {
-        self.trait_or_newest(ctx, "email", Kind::Email).await.transpose()
+        self.trait_or_newest(ctx, "email", Kind::Email)
+            .await
+            .transpose()
     }
     /// The phone number: the trait `phone`, else the newest number known.
     async fn phone(&self, ctx: &Context<'_>) -> Option<async_graphql::Result<String>> {
-        self.trait_or_newest(ctx, "phone", Kind::Phone).await.transpose()
+        self.trait_or_newest(ctx, "phone", Kind::Phone)
+            .await
+            .transpose()
     }
     /// What the person is called: the trait `name`, else `first_name` and `last_name`.
     async fn name(&self, ctx: &Context<'_>) -> Option<async_graphql::Result<String>> {
@@ -103,7 +107,9 @@ impl Contact {
         #[graphql(desc = "The trait's name.")] key: String,
     ) -> Option<async_graphql::Result<Json<Value>>> {
         let traits = self.all_traits(ctx).await;
-        traits.map(|traits| traits.get(&key).cloned().map(Json)).transpose()
+        traits
+            .map(|traits| traits.get(&key).cloned().map(Json))
+            .transpose()
     }
     /// Every id of the person, the first seen first.
     async fn identifiers(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<Identifier>> {
@@ -147,7 +153,10 @@ impl Contact {
     }
     /// The nudges that were offered to the contact, the newest first; those of absorbed contacts with it.
     #[graphql(guard = "gql::NUDGES_OR_OWN", visible = "gql::nudges_or_own")]
-    #[expect(clippy::too_many_arguments, reason = "Relay's arguments and the filters")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "Relay's arguments and the filters"
+    )]
     async fn nudges(
         &self,
         ctx: &Context<'_>,
@@ -170,7 +179,12 @@ impl Contact {
             last,
             before,
         };
-        let args = nudge::NudgeListArgs { page, state, surface, open };
+        let args = nudge::NudgeListArgs {
+            page,
+            state,
+            surface,
+            open,
+        };
         nudge::of_contact(ctx, self.row.id, args).await
     }
 }
@@ -181,7 +195,11 @@ impl Contact {
         ctx: &Context<'_>,
     ) -> async_graphql::Result<Vec<contact_identifier::Model>> {
         let loaders = Loaders::of(ctx)?;
-        Ok(loaders.identifiers.ask(self.row.id).await?.unwrap_or_default())
+        Ok(loaders
+            .identifiers
+            .ask(self.row.id)
+            .await?
+            .unwrap_or_default())
     }
     async fn all_traits(
         &self,
@@ -249,7 +267,13 @@ fn counter(loaders: &Arc<Loaders>, root: ContactId, key: EventsKey) -> Counter {
     let loaders = Arc::clone(loaders);
     Arc::new(move || {
         let (loaders, key) = (Arc::clone(&loaders), key.clone());
-        Box::pin(async move { Ok(loaders.event_counts.ask((root, key)).await?.unwrap_or_default()) })
+        Box::pin(async move {
+            Ok(loaders
+                .event_counts
+                .ask((root, key))
+                .await?
+                .unwrap_or_default())
+        })
     })
 }
 
@@ -264,10 +288,13 @@ fn name_in(traits: &Map<String, Value>) -> Option<String> {
     if let Some(name) = said(["name", "full_name"]) {
         return Some(name.to_owned());
     }
-    let parts: Vec<&str> = [said(["first_name", "firstName"]), said(["last_name", "lastName"])]
-        .into_iter()
-        .flatten()
-        .collect();
+    let parts: Vec<&str> = [
+        said(["first_name", "firstName"]),
+        said(["last_name", "lastName"]),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     (!parts.is_empty()).then(|| parts.join(" "))
 }
 
@@ -320,7 +347,14 @@ impl ContactQuery {
             last,
             before,
         };
-        let page = page(cx, "contacts", rows, ContactOrder::sort(order_by.as_ref()), args).await?;
+        let page = page(
+            cx,
+            "contacts",
+            rows,
+            ContactOrder::sort(order_by.as_ref()),
+            args,
+        )
+        .await?;
         Ok(page.listing(Contact::from))
     }
 }
@@ -365,12 +399,19 @@ mod tests {
     fn a_name_is_made_of_what_there_is() {
         for (traits, name) in [
             (json!({"name": " Ann Lee "}), Some("Ann Lee")),
-            (json!({"name": "", "first_name": "Ann", "lastName": "Lee"}), Some("Ann Lee")),
+            (
+                json!({"name": "", "first_name": "Ann", "lastName": "Lee"}),
+                Some("Ann Lee"),
+            ),
             (json!({"firstName": "Ann"}), Some("Ann")),
             (json!({"name": 7}), None),
             (json!({}), None),
         ] {
-            assert_eq!(name_in(traits.as_object().unwrap()).as_deref(), name, "{traits}");
+            assert_eq!(
+                name_in(traits.as_object().unwrap()).as_deref(),
+                name,
+                "{traits}"
+            );
         }
     }
 }

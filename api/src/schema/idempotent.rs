@@ -31,7 +31,9 @@ const CLEARED_PER_CALL: u64 = 10;
 /// its key.
 #[Directive(location = "Field")]
 pub(super) fn idempotent(
-    #[graphql(desc = "Chosen by the client, 1 to 200 characters: one for each thing that must happen once.")]
+    #[graphql(
+        desc = "Chosen by the client, 1 to 200 characters: one for each thing that must happen once."
+    )]
     key: String,
 ) -> impl CustomDirective {
     Idempotent { key }
@@ -94,7 +96,10 @@ impl Call {
     fn of(ctx: &Context<'_>, key: &str) -> Result<Self> {
         let mutates = ctx.query_env.operation.node.ty == OperationType::Mutation;
         if !mutates || ctx.path_node.is_none_or(|node| node.parent.is_some()) {
-            return Err(Error::invalid("idempotent", "@idempotent stands at a mutation"));
+            return Err(Error::invalid(
+                "idempotent",
+                "@idempotent stands at a mutation",
+            ));
         }
         let chars = key.chars().count();
         if !(1..=KEY_CHARS_MAX).contains(&chars) {
@@ -102,7 +107,10 @@ impl Call {
             return Err(Error::invalid("idempotent.key", message));
         }
         let Ok(cx) = ctx.cx() else {
-            return Err(Error::invalid("idempotent", "@idempotent works within a tenant alone"));
+            return Err(Error::invalid(
+                "idempotent",
+                "@idempotent works within a tenant alone",
+            ));
         };
         let field = ctx.field();
         let scope = [cx.actor().principal().as_str(), field.name(), key].join("\0");
@@ -119,7 +127,11 @@ impl Call {
 
     /// Where the answer is sealed for: it may hold a secret that is shown once.
     fn place(&self) -> String {
-        format!("idempotency.response/{}/{}", self.cx.tenant().uuid(), self.scope)
+        format!(
+            "idempotency.response/{}/{}",
+            self.cx.tenant().uuid(),
+            self.scope
+        )
     }
 
     /// Takes the key, or gives the answer that it has.
@@ -233,7 +245,12 @@ fn describe(field: &SelectionField<'_>, text: &mut String) -> Result<()> {
     let broken = |e: ServerError| Error::invalid("idempotent", e.message);
     let mut arguments = field.arguments().map_err(broken)?;
     arguments.sort_by(|(a, _), (b, _)| a.cmp(b));
-    let _ = write!(text, "{}:{}(", field.alias().unwrap_or_default(), field.name());
+    let _ = write!(
+        text,
+        "{}:{}(",
+        field.alias().unwrap_or_default(),
+        field.name()
+    );
     for (name, value) in arguments {
         // Through serde_json, which sorts an object's members.
         let _ = write!(text, "{name}:{},", value.into_json()?);

@@ -92,12 +92,18 @@ mod tests {
     fn depth_counts_fields_through_fragments_of_both_kinds() {
         assert_eq!(depth_of("{ a }"), 1);
         assert_eq!(depth_of("{ a { b { c } } d }"), 3);
-        assert_eq!(depth_of("{ a { ... on X { b { ...F } } } } fragment F on Y { c { d } }"), 4);
+        assert_eq!(
+            depth_of("{ a { ... on X { b { ...F } } } } fragment F on Y { c { d } }"),
+            4
+        );
     }
 
     #[test]
     fn introspection_may_be_deeper_than_data() {
-        assert_eq!(depth_of("{ __schema { types { fields { type { ofType { name } } } } } }"), 1);
+        assert_eq!(
+            depth_of("{ __schema { types { fields { type { ofType { name } } } } } }"),
+            1
+        );
     }
 
     #[test]

@@ -51,8 +51,12 @@ pub type Schema = async_graphql::Schema<Query, Mutation, Subscription>;
 
 /// The schema, to which the composition root adds what its fields reach for.
 pub fn build() -> SchemaBuilder<Query, Mutation, Subscription> {
-    Schema::build(Query::default(), Mutation::default(), Subscription::default())
-        .directive(idempotent::idempotent)
+    Schema::build(
+        Query::default(),
+        Mutation::default(),
+        Subscription::default(),
+    )
+    .directive(idempotent::idempotent)
 }
 
 /// Executes a query or a mutation, unless its document is over a limit.
@@ -64,7 +68,10 @@ pub async fn execute(schema: &Schema, mut request: Request) -> Response {
 }
 
 /// Runs a subscription, unless its document is over a limit.
-pub fn subscribe(schema: &Schema, mut request: Request) -> impl Stream<Item = Response> + Send + use<> {
+pub fn subscribe(
+    schema: &Schema,
+    mut request: Request,
+) -> impl Stream<Item = Response> + Send + use<> {
     match limits::check(&mut request) {
         Ok(()) => schema.execute_stream(request).left_stream(),
         Err(error) => stream::iter([Response::from_errors(vec![error])]).right_stream(),

@@ -189,13 +189,15 @@ async fn changed(
     ctx: &Context<'_>,
     read: impl FnOnce(Saying<'_>) -> Result<Incoming>,
 ) -> async_graphql::Result<ContactPayload> {
-    let done = write_one(ctx.cx()?, read).await.map_err(|error| match error {
-        // The touch's field is the input's `id`.
-        Error::User(e) if e.field.as_deref() == Some("contactId") => {
-            Error::user(e.code, "id", e.message)
-        }
-        other => other,
-    });
+    let done = write_one(ctx.cx()?, read)
+        .await
+        .map_err(|error| match error {
+            // The touch's field is the input's `id`.
+            Error::User(e) if e.field.as_deref() == Some("contactId") => {
+                Error::user(e.code, "id", e.message)
+            }
+            other => other,
+        });
     let (ingested, errors) = outcome(done)?;
     Ok(ContactPayload {
         contact_id: ingested.and_then(|ingested| ingested.contact_id),
@@ -203,10 +205,7 @@ async fn changed(
     })
 }
 
-async fn write_one(
-    cx: &Cx,
-    read: impl FnOnce(Saying<'_>) -> Result<Incoming>,
-) -> Result<Ingested> {
+async fn write_one(cx: &Cx, read: impl FnOnce(Saying<'_>) -> Result<Incoming>) -> Result<Ingested> {
     let written = write(cx, vec![read(saying(cx))?]).await?;
     Ok(written[0])
 }
@@ -214,11 +213,18 @@ async fn write_one(
 /// Fails for the first event about a contact that is not there: a batch too large for one unit of work must not
 /// stop half-way.
 async fn all_known(cx: &Cx, batch: &[Incoming]) -> Result<()> {
-    let ids: HashSet<ContactId> = batch.iter().filter_map(|incoming| incoming.contact_id).collect();
+    let ids: HashSet<ContactId> = batch
+        .iter()
+        .filter_map(|incoming| incoming.contact_id)
+        .collect();
     let ids: Vec<ContactId> = ids.into_iter().collect();
     let known = contact::roots(&cx.db(), &ids).await?;
     let unknown = |incoming: &Incoming| incoming.contact_id.filter(|id| !known.contains_key(id));
-    match batch.iter().enumerate().find_map(|(place, incoming)| Some((place, unknown(incoming)?))) {
+    match batch
+        .iter()
+        .enumerate()
+        .find_map(|(place, incoming)| Some((place, unknown(incoming)?)))
+    {
         None => Ok(()),
         Some((place, id)) => Err(Error::user(
             ErrorCode::NotFound,
@@ -234,7 +240,10 @@ async fn write(cx: &Cx, batch: Vec<Incoming>) -> Result<Vec<Ingested>> {
     let mut rest = batch.into_iter().map(attributed).peekable();
     while rest.peek().is_some() {
         let part: Vec<Incoming> = rest.by_ref().take(INGEST_MAX).collect();
-        written.extend(cx.write(async move |tx| contact::ingest(tx, &part).await).await?);
+        written.extend(
+            cx.write(async move |tx| contact::ingest(tx, &part).await)
+                .await?,
+        );
     }
     Ok(written)
 }

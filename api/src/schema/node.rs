@@ -18,7 +18,11 @@ const IDS_MAX: usize = 100;
 
 /// An object with an id of its own.
 #[derive(Interface)]
-#[graphql(field(name = "id", ty = "ID", desc = "The object's id, unique over all types."))]
+#[graphql(field(
+    name = "id",
+    ty = "ID",
+    desc = "The object's id, unique over all types."
+))]
 pub enum Node {
     Contact(Contact),
     Event(Event),

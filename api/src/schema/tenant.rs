@@ -14,15 +14,15 @@ impl Tenant {
     #[graphql(guard = "gql::TENANT_READ", visible = "gql::tenant_read")]
     async fn api_keys(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<ApiKey>> {
         let rows = tenant::api_keys(&ctx.cx()?.db()).await?;
-        let keys = rows.into_iter().map(ApiKey::try_from).collect::<Result<_, _>>()?;
+        let keys = rows
+            .into_iter()
+            .map(ApiKey::try_from)
+            .collect::<Result<_, _>>()?;
         Ok(keys)
     }
     /// The tenant's PostHog project; absent where none is connected.
     #[graphql(guard = "gql::TENANT_READ", visible = "gql::tenant_read")]
-    async fn posthog(
-        &self,
-        ctx: &Context<'_>,
-    ) -> async_graphql::Result<Option<PosthogConnection>> {
+    async fn posthog(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<PosthogConnection>> {
         Ok(PosthogConnection::of(ctx.cx()?).await?)
     }
 }

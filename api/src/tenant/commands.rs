@@ -93,7 +93,10 @@ pub async fn suspend_tenant(tx: &Tx) -> Result<tenant::Model> {
 /// Ends the tenant's suspension; its credentials work again.
 pub async fn resume_tenant(tx: &Tx) -> Result<tenant::Model> {
     tx.update_many::<tenant::Entity>(|rows| {
-        rows.col_expr(tenant::Column::SuspendedAt, Expr::value(None::<DateTime<Utc>>))
+        rows.col_expr(
+            tenant::Column::SuspendedAt,
+            Expr::value(None::<DateTime<Utc>>),
+        )
     })
     .await?;
     queries::tenant(tx).await?.ok_or(Error::NotFound)
@@ -103,7 +106,10 @@ pub async fn resume_tenant(tx: &Tx) -> Result<tenant::Model> {
 pub async fn delete_tenant(tx: &Tx, name: &str) -> Result<TenantId> {
     let tenant = queries::tenant(tx).await?.ok_or(Error::NotFound)?;
     if tenant.name != name {
-        return Err(Error::invalid("name", "this is not the tenant's name, so nothing was deleted"));
+        return Err(Error::invalid(
+            "name",
+            "this is not the tenant's name, so nothing was deleted",
+        ));
     }
     tx.delete::<tenant::Entity>(tenant.id).await?;
     Ok(tenant.id)
@@ -118,9 +124,17 @@ pub async fn create_key(tx: &Tx, actor: &Actor, new: NewKey) -> Result<IssuedKey
         scopes: rules::checked_scopes(new.kind, &new.scopes)?,
     };
     rules::may_hand_on(actor, &new.scopes)?;
-    let working = tx.find::<api_key::Entity>().filter(works_at(now)).count().await?;
+    let working = tx
+        .find::<api_key::Entity>()
+        .filter(works_at(now))
+        .count()
+        .await?;
     if working >= KEYS_MAX {
-        return Err(Error::user(ErrorCode::LimitReached, "name", format!("a tenant has at most {KEYS_MAX} keys: revoke one first")));
+        return Err(Error::user(
+            ErrorCode::LimitReached,
+            "name",
+            format!("a tenant has at most {KEYS_MAX} keys: revoke one first"),
+        ));
     }
     issue(tx, new).await
 }
@@ -154,13 +168,28 @@ fn works_at(now: DateTime<Utc>) -> Condition {
 }
 
 /// Makes a key of the same kind, name and scopes; the old one goes on working for `grace` (0 to 30 days).
-pub async fn rotate_key(tx: &Tx, actor: &Actor, id: Id<api_key::Entity>, grace: TimeDelta) -> Result<IssuedKey> {
+pub async fn rotate_key(
+    tx: &Tx,
+    actor: &Actor,
+    id: Id<api_key::Entity>,
+    grace: TimeDelta,
+) -> Result<IssuedKey> {
     if grace < TimeDelta::zero() || grace > GRACE_MAX {
-        return Err(Error::invalid("graceFor", format!("the grace period is between PT0S and P{}D", GRACE_MAX.num_days())));
+        return Err(Error::invalid(
+            "graceFor",
+            format!(
+                "the grace period is between PT0S and P{}D",
+                GRACE_MAX.num_days()
+            ),
+        ));
     }
     let old = key(tx, id).await?;
     if !is_working(&old, tx.now()) {
-        return Err(Error::user(ErrorCode::Conflict, "id", "this key has expired or was revoked: create a new one"));
+        return Err(Error::user(
+            ErrorCode::Conflict,
+            "id",
+            "this key has expired or was revoked: create a new one",
+        ));
     }
     let scopes = scopes_of(&old)?;
     rules::may_hand_on(actor, &scopes)?;
@@ -174,7 +203,10 @@ pub async fn rotate_key(tx: &Tx, actor: &Actor, id: Id<api_key::Entity>, grace: 
         },
     )
     .await?;
-    let sooner = old.expires_at.filter(|already| *already < ends).unwrap_or(ends);
+    let sooner = old
+        .expires_at
+        .filter(|already| *already < ends)
+        .unwrap_or(ends);
     let mut old = old.into_active_model();
     old.expires_at = Set(Some(sooner));
     tx.update(old).await?;
@@ -223,14 +255,29 @@ pub(super) fn scopes_of(key: &api_key::Model) -> Result<Vec<String>> {
 }
 
 /// Signs a token for a contact of the caller's tenant; one that was merged stands for the contact it became.
-pub async fn mint_contact_token(cx: &Cx, contact: ContactId, lifetime: TimeDelta) -> Result<ContactToken> {
+pub async fn mint_contact_token(
+    cx: &Cx,
+    contact: ContactId,
+    lifetime: TimeDelta,
+) -> Result<ContactToken> {
     if lifetime < TimeDelta::seconds(1) || lifetime > CONTACT_TOKEN_LIFETIME_MAX {
-        return Err(Error::invalid("expiresIn", format!("a contact token lives between PT1S and PT{}H", CONTACT_TOKEN_LIFETIME_MAX.num_hours())));
+        return Err(Error::invalid(
+            "expiresIn",
+            format!(
+                "a contact token lives between PT1S and PT{}H",
+                CONTACT_TOKEN_LIFETIME_MAX.num_hours()
+            ),
+        ));
     }
     let now = cx.now();
     let expires_at = now + lifetime;
     let (tenant, contact) = cx
-        .snapshot(async |db| Ok((queries::tenant(db).await?, db.get::<contact::Entity>(contact).await?)))
+        .snapshot(async |db| {
+            Ok((
+                queries::tenant(db).await?,
+                db.get::<contact::Entity>(contact).await?,
+            ))
+        })
         .await?;
     let tenant = tenant.ok_or(Error::NotFound)?;
     let contact = contact

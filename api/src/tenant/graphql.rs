@@ -264,7 +264,9 @@ impl TenantQuery {
     async fn tenants(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "How many from the start; 25 unless said, at most 100.")] first: Option<i32>,
+        #[graphql(desc = "How many from the start; 25 unless said, at most 100.")] first: Option<
+            i32,
+        >,
         #[graphql(desc = "Only those after this cursor.")] after: Option<String>,
         #[graphql(desc = "How many from the end; at most 100.")] last: Option<i32>,
         #[graphql(desc = "Only those before this cursor.")] before: Option<String>,
@@ -275,7 +277,12 @@ impl TenantQuery {
             column: tenant::Column::CreatedAt,
             descending: true,
         };
-        let args = PageArgs { first, after, last, before };
+        let args = PageArgs {
+            first,
+            after,
+            last,
+            before,
+        };
         let page = system_page(env, "tenants", queries::tenants(&system), sort, args).await?;
         Ok(page.listing(Into::into))
     }
@@ -316,7 +323,11 @@ impl TenantMutation {
     ) -> async_graphql::Result<TenantCreatePayload> {
         let (made, errors) = outcome(commands::create_tenant(ctx.env(), &input.name).await)?;
         let (tenant, secret_key, publishable_key) = match made {
-            Some(made) => (Some(made.tenant.into()), Some(made.secret.key), Some(made.publishable.key)),
+            Some(made) => (
+                Some(made.tenant.into()),
+                Some(made.secret.key),
+                Some(made.publishable.key),
+            ),
             None => (None, None, None),
         };
         Ok(TenantCreatePayload {
@@ -353,7 +364,11 @@ impl TenantMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The tenant to suspend.")] input: TenantSuspendInput,
     ) -> async_graphql::Result<TenantSuspendPayload> {
-        let done = async { cx_of(ctx, &input.id)?.write(async |tx| commands::suspend_tenant(tx).await).await };
+        let done = async {
+            cx_of(ctx, &input.id)?
+                .write(async |tx| commands::suspend_tenant(tx).await)
+                .await
+        };
         let (tenant, errors) = outcome(done.await.map_err(missing_is_no_such_tenant))?;
         Ok(TenantSuspendPayload {
             tenant: tenant.map(Into::into),
@@ -368,7 +383,11 @@ impl TenantMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The tenant to resume.")] input: TenantResumeInput,
     ) -> async_graphql::Result<TenantResumePayload> {
-        let done = async { cx_of(ctx, &input.id)?.write(async |tx| commands::resume_tenant(tx).await).await };
+        let done = async {
+            cx_of(ctx, &input.id)?
+                .write(async |tx| commands::resume_tenant(tx).await)
+                .await
+        };
         let (tenant, errors) = outcome(done.await.map_err(missing_is_no_such_tenant))?;
         Ok(TenantResumePayload {
             tenant: tenant.map(Into::into),
@@ -389,10 +408,16 @@ impl TenantMutation {
             name: input.name,
             scopes: input.scopes,
         };
-        let done = cx.write(async |tx| commands::create_key(tx, cx.actor(), new.clone()).await).await;
+        let done = cx
+            .write(async |tx| commands::create_key(tx, cx.actor(), new.clone()).await)
+            .await;
         let (issued, errors) = outcome(done)?;
         let (api_key, key) = shown(issued)?;
-        Ok(ApiKeyCreatePayload { api_key, key, errors })
+        Ok(ApiKeyCreatePayload {
+            api_key,
+            key,
+            errors,
+        })
     }
 
     /// Replaces a key by a new one of the same kind, name and scopes.
@@ -405,11 +430,16 @@ impl TenantMutation {
         let cx = ctx.cx()?;
         let done = async {
             let id = key_id(&input.id)?;
-            cx.write(async |tx| commands::rotate_key(tx, cx.actor(), id, input.grace_for.0).await).await
+            cx.write(async |tx| commands::rotate_key(tx, cx.actor(), id, input.grace_for.0).await)
+                .await
         };
         let (issued, errors) = outcome(done.await)?;
         let (api_key, key) = shown(issued)?;
-        Ok(ApiKeyRotatePayload { api_key, key, errors })
+        Ok(ApiKeyRotatePayload {
+            api_key,
+            key,
+            errors,
+        })
     }
 
     /// Ends a key at once.
@@ -422,7 +452,8 @@ impl TenantMutation {
         let cx = ctx.cx()?;
         let done = async {
             let id = key_id(&input.id)?;
-            cx.write(async |tx| commands::revoke_key(tx, id).await).await
+            cx.write(async |tx| commands::revoke_key(tx, id).await)
+                .await
         };
         let (row, errors) = outcome(done.await)?;
         Ok(ApiKeyRevokePayload {
@@ -436,17 +467,23 @@ impl TenantMutation {
     async fn contact_token_create(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The contact, and how long the token lives.")] input: ContactTokenCreateInput,
+        #[graphql(desc = "The contact, and how long the token lives.")]
+        input: ContactTokenCreateInput,
     ) -> async_graphql::Result<ContactTokenCreatePayload> {
         let cx = ctx.cx()?;
         let done = async {
-            let contact = ContactId::parse(&input.contact_id)
-                .ok_or_else(|| Error::user(ErrorCode::NotFound, "contactId", "there is no such contact"))?;
+            let contact = ContactId::parse(&input.contact_id).ok_or_else(|| {
+                Error::user(ErrorCode::NotFound, "contactId", "there is no such contact")
+            })?;
             commands::mint_contact_token(cx, contact, input.expires_in.0).await
         };
         let (minted, errors) = outcome(done.await)?;
         let (token, contact_id, expires_at) = match minted {
-            Some(minted) => (Some(minted.token), Some(minted.contact.to_string().into()), Some(minted.expires_at)),
+            Some(minted) => (
+                Some(minted.token),
+                Some(minted.contact.to_string().into()),
+                Some(minted.expires_at),
+            ),
             None => (None, None, None),
         };
         Ok(ContactTokenCreatePayload {

@@ -84,7 +84,9 @@ impl Principals {
             }),
             Credential::ApiKey(key) => self.by_key(key).await,
             // Members' and operators' issuers will be told apart here, by `iss`.
-            Credential::Jwt(token, claims) if claims.iss.as_deref() == Some(token::ISSUER) => self.by_contact_token(token, &claims).await,
+            Credential::Jwt(token, claims) if claims.iss.as_deref() == Some(token::ISSUER) => {
+                self.by_contact_token(token, &claims).await
+            }
             Credential::Jwt(..) => Err(Error::Unauthenticated),
         }
     }
@@ -94,7 +96,10 @@ impl Principals {
             return None;
         }
         let given: [u8; 32] = Sha256::digest(token).into();
-        if self.operator.is_some_and(|operator| operator.ct_eq(&given).into()) {
+        if self
+            .operator
+            .is_some_and(|operator| operator.ct_eq(&given).into())
+        {
             return Some(Credential::Operator);
         }
         if rules::looks_like_key(token) {
@@ -135,12 +140,18 @@ impl Principals {
                     .filter(|tenant| tenant.suspended_at.is_none())
                     .ok_or(Error::Unauthenticated)?;
                 let (contact, expires_at) = token::verify(&self.env.secrets, &tenant, token, now)?;
-                let contact = db.get::<contact::Entity>(contact).await?.ok_or(Error::Unauthenticated)?;
+                let contact = db
+                    .get::<contact::Entity>(contact)
+                    .await?
+                    .ok_or(Error::Unauthenticated)?;
                 Ok((contact.merged_into.unwrap_or(contact.id), expires_at))
             })
             .await?;
         Ok(Caller {
-            actor: Actor::Contact { id: contact, expires_at },
+            actor: Actor::Contact {
+                id: contact,
+                expires_at,
+            },
             tenant: Some(id),
             expires_at: Some(expires_at),
         })
@@ -153,17 +164,27 @@ impl Principals {
             return;
         }
         let id = key.id;
-        if !self.recording.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
+        if !self
+            .recording
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id)
+        {
             return;
         }
         let cx = Cx::new(Arc::clone(&self.env), key.tenant_id, Actor::System);
         let recording = Arc::clone(&self.recording);
         self.tasks.spawn(async move {
-            let recorded = cx.write(async |tx| commands::record_use(tx, id, now).await).await;
+            let recorded = cx
+                .write(async |tx| commands::record_use(tx, id, now).await)
+                .await;
             if let Err(error) = recorded {
                 tracing::warn!(%error, key = %id, "the use of a key could not be written down");
             }
-            recording.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+            recording
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&id);
         });
     }
 }

@@ -23,7 +23,10 @@ pub fn tenants(system: &System) -> Rows<'_, tenant::Entity> {
 }
 
 /// The key with this fingerprint, unless its tenant is suspended.
-pub(super) async fn key_by_fingerprint(system: &System, fingerprint: &str) -> Result<Option<api_key::Model>> {
+pub(super) async fn key_by_fingerprint(
+    system: &System,
+    fingerprint: &str,
+) -> Result<Option<api_key::Model>> {
     system
         .find::<api_key::Entity>()
         .filter(api_key::Column::Hash.eq(fingerprint))

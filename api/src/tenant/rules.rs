@@ -31,7 +31,9 @@ pub(super) fn shown(key: &str) -> String {
 
 /// Whether a text has the shape of a key of ours; says nothing of its being valid.
 pub(super) fn looks_like_key(text: &str) -> bool {
-    [Kind::Secret, Kind::Publishable].into_iter().any(|kind| text.starts_with(prefix(kind)))
+    [Kind::Secret, Kind::Publishable]
+        .into_iter()
+        .any(|kind| text.starts_with(prefix(kind)))
 }
 
 pub(super) fn checked_name(name: &str) -> Result<String> {
@@ -41,21 +43,43 @@ pub(super) fn checked_name(name: &str) -> Result<String> {
     }
     let chars = name.chars().count();
     if chars > NAME_CHARS_MAX {
-        return Err(Error::invalid("name", format!("the name has {chars} characters, at most {NAME_CHARS_MAX} are allowed")));
+        return Err(Error::invalid(
+            "name",
+            format!("the name has {chars} characters, at most {NAME_CHARS_MAX} are allowed"),
+        ));
     }
     Ok(name.to_owned())
 }
 
 /// The scopes in order and once each: those of [`SCOPES`], at least one for a secret key, none for a publishable one.
 pub(super) fn checked_scopes(kind: Kind, scopes: &[String]) -> Result<Vec<String>> {
-    if let Some(unknown) = scopes.iter().find(|scope| !SCOPES.contains(&scope.as_str())) {
+    if let Some(unknown) = scopes
+        .iter()
+        .find(|scope| !SCOPES.contains(&scope.as_str()))
+    {
         let unknown: String = unknown.chars().take(NAME_CHARS_MAX).collect();
-        return Err(Error::invalid("scopes", format!("{unknown:?} is not a scope; the scopes are {}", SCOPES.join(", "))));
+        return Err(Error::invalid(
+            "scopes",
+            format!(
+                "{unknown:?} is not a scope; the scopes are {}",
+                SCOPES.join(", ")
+            ),
+        ));
     }
     match kind {
-        Kind::Secret if scopes.is_empty() => Err(Error::invalid("scopes", "a secret key needs at least one scope")),
-        Kind::Publishable if !scopes.is_empty() => Err(Error::invalid("scopes", "a publishable key has no scopes")),
-        _ => Ok(scopes.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect()),
+        Kind::Secret if scopes.is_empty() => Err(Error::invalid(
+            "scopes",
+            "a secret key needs at least one scope",
+        )),
+        Kind::Publishable if !scopes.is_empty() => {
+            Err(Error::invalid("scopes", "a publishable key has no scopes"))
+        }
+        _ => Ok(scopes
+            .iter()
+            .cloned()
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect()),
     }
 }
 
@@ -63,7 +87,11 @@ pub(super) fn checked_scopes(kind: Kind, scopes: &[String]) -> Result<Vec<String
 pub(super) fn may_hand_on(actor: &Actor, scopes: &[String]) -> Result<()> {
     match scopes.iter().find(|scope| !actor.holds(scope)) {
         None => Ok(()),
-        Some(scope) => Err(Error::user(ErrorCode::Invalid, "scopes", format!("the key that asks does not hold {scope}, so it cannot give it on"))),
+        Some(scope) => Err(Error::user(
+            ErrorCode::Invalid,
+            "scopes",
+            format!("the key that asks does not hold {scope}, so it cannot give it on"),
+        )),
     }
 }
 
@@ -97,7 +125,10 @@ mod tests {
     #[test]
     fn scopes_are_known_sorted_and_fit_the_kind() {
         let given = owned(&["nudges:read", "contacts:read", "nudges:read"]);
-        assert_eq!(checked_scopes(Kind::Secret, &given).unwrap(), owned(&["contacts:read", "nudges:read"]));
+        assert_eq!(
+            checked_scopes(Kind::Secret, &given).unwrap(),
+            owned(&["contacts:read", "nudges:read"])
+        );
         assert!(checked_scopes(Kind::Secret, &[]).is_err());
         assert!(checked_scopes(Kind::Secret, &owned(&["contacts:delete"])).is_err());
         assert!(checked_scopes(Kind::Publishable, &given).is_err());
@@ -112,8 +143,20 @@ mod tests {
         };
         assert!(may_hand_on(&actor(&["*"]), &owned(&["*"])).is_ok());
         assert!(may_hand_on(&actor(&["tenant:write"]), &owned(&["*"])).is_err());
-        assert!(may_hand_on(&actor(&["tenant:write", "contacts:write"]), &owned(&["contacts:read", "tenant:read"])).is_ok());
-        assert!(may_hand_on(&actor(&["tenant:write", "contacts:read"]), &owned(&["contacts:write"])).is_err());
+        assert!(
+            may_hand_on(
+                &actor(&["tenant:write", "contacts:write"]),
+                &owned(&["contacts:read", "tenant:read"])
+            )
+            .is_ok()
+        );
+        assert!(
+            may_hand_on(
+                &actor(&["tenant:write", "contacts:read"]),
+                &owned(&["contacts:write"])
+            )
+            .is_err()
+        );
         assert!(may_hand_on(&actor(&["tenant:write"]), &[]).is_ok());
     }
 }

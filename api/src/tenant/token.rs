@@ -56,11 +56,18 @@ fn place(tenant: TenantId) -> String {
 
 /// A new signing key, sealed: 32 random bytes.
 pub(super) fn draw_signing_key(env: &Env, tenant: TenantId) -> Result<String> {
-    env.secrets.seal(&env.rng, &place(tenant), &hex(&env.rng.bytes::<32>()))
+    env.secrets
+        .seal(&env.rng, &place(tenant), &hex(&env.rng.bytes::<32>()))
 }
 
 /// A token that speaks for `contact` until `expires_at`, which it holds in whole seconds.
-pub(super) fn sign(env: &Env, tenant: &tenant::Model, contact: ContactId, now: DateTime<Utc>, expires_at: DateTime<Utc>) -> Result<String> {
+pub(super) fn sign(
+    env: &Env,
+    tenant: &tenant::Model,
+    contact: ContactId,
+    now: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+) -> Result<String> {
     let claims = Claims {
         iss: ISSUER.to_owned(),
         aud: AUDIENCE.to_owned(),
@@ -71,12 +78,21 @@ pub(super) fn sign(env: &Env, tenant: &tenant::Model, contact: ContactId, now: D
         jti: env.ids.next::<tenant::Entity>(now).uuid(),
     };
     let key = env.secrets.open(&place(tenant.id), &tenant.token_key)?;
-    let signed = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(key.as_bytes()));
+    let signed = jsonwebtoken::encode(
+        &Header::new(Algorithm::HS256),
+        &claims,
+        &EncodingKey::from_secret(key.as_bytes()),
+    );
     Ok(signed.map_err(anyhow::Error::from)?)
 }
 
 /// For which contact a token speaks and until when, if `tenant` signed it and it has not expired.
-pub(super) fn verify(secrets: &Secrets, tenant: &tenant::Model, token: &str, now: DateTime<Utc>) -> Result<(ContactId, DateTime<Utc>)> {
+pub(super) fn verify(
+    secrets: &Secrets,
+    tenant: &tenant::Model,
+    token: &str,
+    now: DateTime<Utc>,
+) -> Result<(ContactId, DateTime<Utc>)> {
     let key = secrets.open(&place(tenant.id), &tenant.token_key)?;
     let mut rules = Validation::new(Algorithm::HS256);
     rules.set_issuer(&[ISSUER]);
@@ -84,15 +100,20 @@ pub(super) fn verify(secrets: &Secrets, tenant: &tenant::Model, token: &str, now
     rules.set_required_spec_claims(&["exp", "aud", "iss", "sub"]);
     // The library reads the system's clock; expiry is judged below by ours.
     rules.validate_exp = false;
-    let claims = jsonwebtoken::decode::<Claims>(token, &DecodingKey::from_secret(key.as_bytes()), &rules)
-        .map_err(|_| Error::Unauthenticated)?
-        .claims;
+    let claims =
+        jsonwebtoken::decode::<Claims>(token, &DecodingKey::from_secret(key.as_bytes()), &rules)
+            .map_err(|_| Error::Unauthenticated)?
+            .claims;
     let early = claims.iat > now.timestamp().saturating_add(LEEWAY_S);
     let late = claims.exp.saturating_add(LEEWAY_S) <= now.timestamp();
     let contact = ContactId::parse(&claims.sub);
     let expires_at = DateTime::from_timestamp(claims.exp, 0);
     match (contact, expires_at) {
-        (Some(contact), Some(expires_at)) if !early && !late && claims.tid == tenant.id.to_string() => Ok((contact, expires_at)),
+        (Some(contact), Some(expires_at))
+            if !early && !late && claims.tid == tenant.id.to_string() =>
+        {
+            Ok((contact, expires_at))
+        }
         _ => Err(Error::Unauthenticated),
     }
 }

@@ -12,18 +12,49 @@ async fn people(kit: &Kit) -> anyhow::Result<Tenant> {
     upsert(kit, &acme, json!({"externalId": "ann", "email": "Ann.Lee@Example.com", "name": "Ann", "phone": "+4930901820",
         "traits": {"plan": "pro", "seats": 12, "beta": true, "tags": ["a"], "note": "50%_off"}})).await;
     upsert(kit, &acme, json!({"externalId": "bob", "name": "Bob", "traits": {"plan": "free", "seats": 3, "beta": "true", "was": 1}})).await;
-    upsert(kit, &acme, json!({"externalId": "bob", "traits": {"was": null}})).await;
-    track(kit, &acme.publishable_key, json!({"event": "$pageview", "anonymousId": "cleo"})).await;
-    upsert(kit, &acme, json!({"email": "dan@other.org", "name": "Dan", "traits": {"seats": 3.5}})).await;
+    upsert(
+        kit,
+        &acme,
+        json!({"externalId": "bob", "traits": {"was": null}}),
+    )
+    .await;
+    track(
+        kit,
+        &acme.publishable_key,
+        json!({"event": "$pageview", "anonymousId": "cleo"}),
+    )
+    .await;
+    upsert(
+        kit,
+        &acme,
+        json!({"email": "dan@other.org", "name": "Dan", "traits": {"seats": 3.5}}),
+    )
+    .await;
     // Ann signed up as a visitor whom she absorbed later.
-    track(kit, &acme.publishable_key, json!({"event": "signup", "anonymousId": "ann-phone", "timestamp": "2025-12-01T00:00:00Z"})).await;
-    let joined = "mutation { identify(input: {userId: \"ann\", anonymousId: \"ann-phone\"}) { accepted } }";
+    track(
+        kit,
+        &acme.publishable_key,
+        json!({"event": "signup", "anonymousId": "ann-phone", "timestamp": "2025-12-01T00:00:00Z"}),
+    )
+    .await;
+    let joined =
+        "mutation { identify(input: {userId: \"ann\", anonymousId: \"ann-phone\"}) { accepted } }";
     ask(kit, &acme.secret_key, joined, json!({})).await;
-    track(kit, &acme.secret_key, json!({"event": "paid", "userId": "bob"})).await;
+    track(
+        kit,
+        &acme.secret_key,
+        json!({"event": "paid", "userId": "bob"}),
+    )
+    .await;
     // Another tenant's people, who must never show.
     let other = kit.tenant("other").await?;
     upsert(kit, &other, json!({"externalId": "ann", "email": "ann.lee@example.com", "traits": {"plan": "pro", "seats": 12}})).await;
-    track(kit, &other.secret_key, json!({"event": "paid", "userId": "ann"})).await;
+    track(
+        kit,
+        &other.secret_key,
+        json!({"event": "paid", "userId": "ann"}),
+    )
+    .await;
     Ok(acme)
 }
 
@@ -131,17 +162,28 @@ async fn a_filter_over_its_limits_is_refused() -> anyhow::Result<()> {
         let acme = kit.tenant("acme").await?;
         kit.advance(TimeDelta::seconds(1));
         let deep = |levels: usize| (0..levels).fold(json!({}), |inner, _| json!({ "not": inner }));
-        let wide = |operators: usize| json!({"or": vec![json!({"externalId": {"eq": "x"}}); operators]});
+        let wide =
+            |operators: usize| json!({"or": vec![json!({"externalId": {"eq": "x"}}); operators]});
         let query = "query($filter: ContactFilter) { contacts(filter: $filter) { totalCount } }";
         for fine in [deep(4), wide(50)] {
             ask(&kit, &acme.secret_key, query, json!({"filter": fine})).await;
         }
-        for over in [deep(5), wide(51), json!({"trait": {"key": "a", "eq": ["list"]}}), json!({"trait": {"key": "a", "in": [{}]}})] {
+        for over in [
+            deep(5),
+            wide(51),
+            json!({"trait": {"key": "a", "eq": ["list"]}}),
+            json!({"trait": {"key": "a", "in": [{}]}}),
+        ] {
             let codes = refused(&kit, &acme.secret_key, query, json!({"filter": over})).await;
             assert_eq!(codes, json!([[["contacts"], "BAD_USER_INPUT"]]), "{over}");
         }
         // A text that no database stores finds nobody, and breaks nothing.
-        for odd in [json!({"externalId": {"eq": "\0"}}), json!({"email": {"contains": "\0"}}), json!({"trait": {"key": "\0", "eq": "\0"}}), json!({"events": {"some": {"name": "\0"}}})] {
+        for odd in [
+            json!({"externalId": {"eq": "\0"}}),
+            json!({"email": {"contains": "\0"}}),
+            json!({"trait": {"key": "\0", "eq": "\0"}}),
+            json!({"events": {"some": {"name": "\0"}}}),
+        ] {
             let data = ask(&kit, &acme.secret_key, query, json!({"filter": odd})).await;
             assert_eq!(data["contacts"]["totalCount"], 0);
         }

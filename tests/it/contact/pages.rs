@@ -9,14 +9,22 @@ async fn crowd(kit: &Kit, count: usize) -> anyhow::Result<Tenant> {
     let acme = kit.tenant("acme").await?;
     for n in 0..count {
         upsert(kit, &acme, json!({"externalId": format!("u{n}"), "email": format!("u{n}@example.com"), "traits": {"n": n}})).await;
-        track(kit, &acme.secret_key, json!({"event": "seen", "userId": format!("u{n}"), "messageId": format!("s{n}")})).await;
+        track(
+            kit,
+            &acme.secret_key,
+            json!({"event": "seen", "userId": format!("u{n}"), "messageId": format!("s{n}")}),
+        )
+        .await;
     }
     Ok(acme)
 }
 
 fn ids(connection: &Value) -> Vec<&str> {
     let edges = connection["edges"].as_array().unwrap();
-    edges.iter().map(|edge| edge["node"]["externalId"].as_str().unwrap()).collect()
+    edges
+        .iter()
+        .map(|edge| edge["node"]["externalId"].as_str().unwrap())
+        .collect()
 }
 
 #[tokio::test]

@@ -18,7 +18,11 @@ use crate::rows;
 const WRITES: u64 = 1_000;
 
 /// Writes a contact, and gives up after `patience`. Says whether the write was acknowledged.
-async fn write_impatiently(tenant: &Tenant, name: &str, patience: Duration) -> anyhow::Result<bool> {
+async fn write_impatiently(
+    tenant: &Tenant,
+    name: &str,
+    patience: Duration,
+) -> anyhow::Result<bool> {
     let write = tenant.cx.write(async |tx| rows::contact(tx, name).await);
     match tokio::time::timeout(patience, write).await {
         Ok(done) => done.map(|_| true).map_err(Into::into),
@@ -30,7 +34,9 @@ async fn write_impatiently(tenant: &Tenant, name: &str, patience: Duration) -> a
 async fn drop_after_polls(tenant: &Tenant, polls: usize) {
     // The pool has a connection to give at once.
     tokio::time::sleep(Duration::from_millis(20)).await;
-    let write = tenant.cx.write(async |tx| rows::contact(tx, "given up").await);
+    let write = tenant
+        .cx
+        .write(async |tx| rows::contact(tx, "given up").await);
     let mut write = std::pin::pin!(write);
     for _ in 0..polls {
         if futures_util::poll!(&mut write).is_ready() {
@@ -66,11 +72,17 @@ async fn no_connection_goes_back_to_the_pool_inside_a_transaction() -> anyhow::R
                 }
                 assert_eq!(left, 0, "after {polls} polls");
             }
-            acme.cx.write(async |tx| rows::contact(tx, &tx.new_id::<contact::Entity>().to_string()).await).await?;
+            acme.cx
+                .write(async |tx| {
+                    rows::contact(tx, &tx.new_id::<contact::Entity>().to_string()).await
+                })
+                .await?;
         }
         // With enough polls even the write that is to be given up gets done.
         let scope = acme.cx.db();
-        let kept = scope.find::<contact::Entity>().filter(contact::Column::DistinctId.ne("given up"));
+        let kept = scope
+            .find::<contact::Entity>()
+            .filter(contact::Column::DistinctId.ne("given up"));
         assert_eq!(kept.count().await?, 11);
         Ok(())
     })
@@ -86,25 +98,57 @@ async fn what_was_acknowledged_amid_cancelled_transactions_is_there() -> anyhow:
             .map(|n| async move {
                 let name = format!("c{n}");
                 // Two in three are given up at some moment; the third waits, on a connection that one of those left.
-                let patience = if n % 3 == 0 { Duration::from_secs(30) } else { Duration::from_micros(n * 53 % 4_000) };
-                write_impatiently(acme, &name, patience).await.map(|done| done.then_some(name))
+                let patience = if n % 3 == 0 {
+                    Duration::from_secs(30)
+                } else {
+                    Duration::from_micros(n * 53 % 4_000)
+                };
+                write_impatiently(acme, &name, patience)
+                    .await
+                    .map(|done| done.then_some(name))
             })
             .buffer_unordered(8)
             .collect()
             .await;
-        let acknowledged: Vec<String> = acknowledged.into_iter().collect::<anyhow::Result<Vec<_>>>()?.into_iter().flatten().collect();
-        let there: HashSet<String> = acme.cx.db().find::<contact::Entity>().all().await?.into_iter().map(|row| row.distinct_id).collect();
-        let lost: Vec<_> = acknowledged.iter().filter(|name| !there.contains(*name)).collect();
+        let acknowledged: Vec<String> = acknowledged
+            .into_iter()
+            .collect::<anyhow::Result<Vec<_>>>()?
+            .into_iter()
+            .flatten()
+            .collect();
+        let there: HashSet<String> = acme
+            .cx
+            .db()
+            .find::<contact::Entity>()
+            .all()
+            .await?
+            .into_iter()
+            .map(|row| row.distinct_id)
+            .collect();
+        let lost: Vec<_> = acknowledged
+            .iter()
+            .filter(|name| !there.contains(*name))
+            .collect();
         assert!(lost.is_empty(), "acknowledged and not there: {lost:?}");
-        assert!(acknowledged.len() as u64 > WRITES / 3, "{} were acknowledged", acknowledged.len());
+        assert!(
+            acknowledged.len() as u64 > WRITES / 3,
+            "{} were acknowledged",
+            acknowledged.len()
+        );
         Ok(())
     })
     .await
 }
 
 /// Sends a mutation and hangs up after `patience`, or reads the answer. Gives the name if its making was acknowledged.
-async fn create_and_hang_up(address: std::net::SocketAddr, name: String, patience: Duration) -> anyhow::Result<Option<String>> {
-    let query = format!(r#"mutation {{ tenantCreate(input: {{name: "{name}"}}) {{ tenant {{ name }} }} }}"#);
+async fn create_and_hang_up(
+    address: std::net::SocketAddr,
+    name: String,
+    patience: Duration,
+) -> anyhow::Result<Option<String>> {
+    let query = format!(
+        r#"mutation {{ tenantCreate(input: {{name: "{name}"}}) {{ tenant {{ name }} }} }}"#
+    );
     let body = json!({ "query": query }).to_string();
     let mut stream = TcpStream::connect(address).await?;
     let head = format!(
@@ -118,8 +162,12 @@ async fn create_and_hang_up(address: std::net::SocketAddr, name: String, patienc
         Err(_) => Ok(None),
         Ok(read) => {
             read?;
-            let body: Value = serde_json::from_str(answer.split_once("\r\n\r\n").map_or("", |(_, body)| body))?;
-            anyhow::ensure!(body["data"]["tenantCreate"]["tenant"]["name"] == name, "{body}");
+            let body: Value =
+                serde_json::from_str(answer.split_once("\r\n\r\n").map_or("", |(_, body)| body))?;
+            anyhow::ensure!(
+                body["data"]["tenantCreate"]["tenant"]["name"] == name,
+                "{body}"
+            );
             Ok(Some(name))
         }
     }
@@ -127,7 +175,13 @@ async fn create_and_hang_up(address: std::net::SocketAddr, name: String, patienc
 
 async fn tenant_names(kit: &Kit) -> anyhow::Result<HashSet<String>> {
     let system = kit.app.env.db.system();
-    Ok(system.find::<tenant::Entity>().all().await?.into_iter().map(|row| row.name).collect())
+    Ok(system
+        .find::<tenant::Entity>()
+        .all()
+        .await?
+        .into_iter()
+        .map(|row| row.name)
+        .collect())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -138,16 +192,32 @@ async fn clients_that_hang_up_lose_nothing_that_others_were_promised() -> anyhow
         let address = server.address;
         let acknowledged: Vec<_> = stream::iter(0..CLIENTS)
             .map(|n| {
-                let patience = if n % 3 == 0 { Duration::from_secs(30) } else { Duration::from_micros(n * 101 % 10_000) };
+                let patience = if n % 3 == 0 {
+                    Duration::from_secs(30)
+                } else {
+                    Duration::from_micros(n * 101 % 10_000)
+                };
                 create_and_hang_up(address, format!("t{n}"), patience)
             })
             .buffer_unordered(16)
             .collect()
             .await;
-        let acknowledged: Vec<String> = acknowledged.into_iter().collect::<anyhow::Result<Vec<_>>>()?.into_iter().flatten().collect();
-        assert!(acknowledged.len() as u64 >= CLIENTS / 3, "{} were acknowledged", acknowledged.len());
+        let acknowledged: Vec<String> = acknowledged
+            .into_iter()
+            .collect::<anyhow::Result<Vec<_>>>()?
+            .into_iter()
+            .flatten()
+            .collect();
+        assert!(
+            acknowledged.len() as u64 >= CLIENTS / 3,
+            "{} were acknowledged",
+            acknowledged.len()
+        );
         let there = tenant_names(&kit).await?;
-        let lost: Vec<_> = acknowledged.iter().filter(|name| !there.contains(*name)).collect();
+        let lost: Vec<_> = acknowledged
+            .iter()
+            .filter(|name| !there.contains(*name))
+            .collect();
         assert!(lost.is_empty(), "acknowledged and not there: {lost:?}");
 
         server.stop().await

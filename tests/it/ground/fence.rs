@@ -21,7 +21,10 @@ async fn fenced_tables(conn: &mut PgConnection) -> anyhow::Result<Vec<(String, S
              ORDER BY 1",
         )
         .await?;
-    Ok(rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, sqlx::Error>>()?)
+    Ok(rows
+        .iter()
+        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+        .collect::<Result<_, sqlx::Error>>()?)
 }
 
 async fn count(conn: &mut PgConnection, query: String) -> anyhow::Result<i64> {
@@ -38,7 +41,10 @@ async fn the_application_works_as_a_role_that_owns_nothing() -> anyhow::Result<(
         };
         assert_eq!(role.name, migration::APP_ROLE);
         assert!(role.is_fenced(), "{role:?}");
-        assert_eq!(kit.app.env.db.unfenced_tables().await?, Vec::<String>::new());
+        assert_eq!(
+            kit.app.env.db.unfenced_tables().await?,
+            Vec::<String>::new()
+        );
         Ok(())
     })
     .await
@@ -54,39 +60,72 @@ async fn the_role_sees_nothing_unasked_and_each_tenant_its_own() -> anyhow::Resu
                 .write(async |tx| {
                     let contact = rows::contact(tx, "anna").await?;
                     rows::identifier(tx, contact.id, "anna").await?;
-                    tx.emit(api::base::NewEvent::of_room("test", "test.happened", contact.id, tx.now())).await
+                    tx.emit(api::base::NewEvent::of_room(
+                        "test",
+                        "test.happened",
+                        contact.id,
+                        tx.now(),
+                    ))
+                    .await
                 })
                 .await?;
         }
         let mut conn = PgConnection::connect(kit.database_url()).await?;
         let tables = fenced_tables(&mut conn).await?;
         assert!(tables.len() >= 17, "{tables:?}");
-        conn.execute(AssertSqlSafe(format!("SET ROLE {}", migration::APP_ROLE))).await?;
+        conn.execute(AssertSqlSafe(format!("SET ROLE {}", migration::APP_ROLE)))
+            .await?;
         for (table, column) in &tables {
-            assert_eq!(count(&mut conn, format!("SELECT count(*) FROM {table}")).await?, 0, "{table} unasked");
+            assert_eq!(
+                count(&mut conn, format!("SELECT count(*) FROM {table}")).await?,
+                0,
+                "{table} unasked"
+            );
             for (tenant, other) in [(&acme, &bolt), (&bolt, &acme)] {
                 let mut open = conn.begin().await?;
                 set_tenant(&mut open, tenant.id).await?;
                 let all = count(&mut open, format!("SELECT count(*) FROM {table}")).await?;
-                let own = count(&mut open, format!("SELECT count(*) FROM {table} WHERE {column} = '{}'", tenant.id.uuid())).await?;
+                let own = count(
+                    &mut open,
+                    format!(
+                        "SELECT count(*) FROM {table} WHERE {column} = '{}'",
+                        tenant.id.uuid()
+                    ),
+                )
+                .await?;
                 assert_eq!(all, own, "{table}");
-                let held = ["tenant", "api_key", "contact", "contact_identifier", "event"].contains(&table.as_str());
+                let held = [
+                    "tenant",
+                    "api_key",
+                    "contact",
+                    "contact_identifier",
+                    "event",
+                ]
+                .contains(&table.as_str());
                 assert_eq!(own > 0, held, "{table}");
                 let theirs = format!("WHERE {column} = '{}'", other.id.uuid());
-                let done = open.execute(AssertSqlSafe(format!("DELETE FROM {table} {theirs}"))).await?;
+                let done = open
+                    .execute(AssertSqlSafe(format!("DELETE FROM {table} {theirs}")))
+                    .await?;
                 assert_eq!(done.rows_affected(), 0, "{table}");
                 open.rollback().await?;
             }
         }
         // Nothing of it stays with the connection.
-        assert_eq!(count(&mut conn, "SELECT count(*) FROM api_key".to_owned()).await?, 0);
+        assert_eq!(
+            count(&mut conn, "SELECT count(*) FROM api_key".to_owned()).await?,
+            0
+        );
         Ok(())
     })
     .await
 }
 
 async fn set_tenant(conn: &mut PgConnection, tenant: TenantId) -> anyhow::Result<()> {
-    sqlx::query("SELECT set_config('app.tenant', $1, true)").bind(tenant.uuid().to_string()).execute(conn).await?;
+    sqlx::query("SELECT set_config('app.tenant', $1, true)")
+        .bind(tenant.uuid().to_string())
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
@@ -126,7 +165,10 @@ async fn foreign_keys_seen(kit: &Kit, tenant: &Tenant) -> anyhow::Result<usize> 
     let mut careless = scope.find::<api_key::Entity>();
     *sea_orm::QueryFilter::query(&mut careless) = api_key::Entity::find().into_query();
     let rows = careless.all().await?;
-    anyhow::ensure!(kit.app.env.db.is_postgres() && rows.len() >= 2, "the tenant's own keys are there");
+    anyhow::ensure!(
+        kit.app.env.db.is_postgres() && rows.len() >= 2,
+        "the tenant's own keys are there"
+    );
     Ok(rows.iter().filter(|row| row.tenant_id != tenant.id).count())
 }
 
@@ -172,22 +214,38 @@ async fn no_setting_leaks_into_the_next_transaction() -> anyhow::Result<()> {
 async fn doctor_finds_a_table_whose_fence_was_taken_down() -> anyhow::Result<()> {
     on_each_database(async |kit| {
         let wrong = async || -> Vec<_> {
-            let findings = api::doctor::examine(&kit.app.config, api::base::Clock::System.now()).await;
-            findings.into_iter().filter(|finding| !finding.ok).map(|finding| (finding.check, finding.message)).collect()
+            let findings =
+                api::doctor::examine(&kit.app.config, api::base::Clock::System.now()).await;
+            findings
+                .into_iter()
+                .filter(|finding| !finding.ok)
+                .map(|finding| (finding.check, finding.message))
+                .collect()
         };
         // The kit's own secrets are plain words.
         let guessable = "short or repetitive, so it can be guessed".to_owned();
-        let expected = vec![("secret_key", guessable.clone()), ("operator_token", guessable)];
+        let expected = vec![
+            ("secret_key", guessable.clone()),
+            ("operator_token", guessable),
+        ];
         let found = wrong().await;
-        assert!(found.iter().all(|finding| expected.contains(finding)), "{found:?}");
+        assert!(
+            found.iter().all(|finding| expected.contains(finding)),
+            "{found:?}"
+        );
         if !kit.app.env.db.is_postgres() {
             return Ok(());
         }
         let mut owner = PgConnection::connect(kit.database_url()).await?;
-        owner.execute("ALTER TABLE contact NO FORCE ROW LEVEL SECURITY; DROP POLICY tenant ON event").await?;
+        owner
+            .execute("ALTER TABLE contact NO FORCE ROW LEVEL SECURITY; DROP POLICY tenant ON event")
+            .await?;
         let found = wrong().await;
         assert!(
-            found.contains(&("row level security", "not forced, or without the policy \"tenant\", on contact, event".to_owned())),
+            found.contains(&(
+                "row level security",
+                "not forced, or without the policy \"tenant\", on contact, event".to_owned()
+            )),
             "{found:?}"
         );
         Ok(())

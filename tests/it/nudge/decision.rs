@@ -10,7 +10,9 @@ use chrono::TimeDelta;
 use serde_json::json;
 use tests::on_each_database;
 
-use super::kit::{Ear, deliveries, draft, events, identify, publish, published, save, track, verdicts};
+use super::kit::{
+    Ear, deliveries, draft, events, identify, publish, published, save, track, verdicts,
+};
 
 #[tokio::test]
 async fn a_matching_event_is_an_offer_once_however_often_it_is_heard() -> anyhow::Result<()> {
@@ -76,7 +78,14 @@ async fn only_an_event_that_meets_every_condition_is_decided_about() -> anyhow::
         ] {
             track(&kit, &acme, user, "signup", properties).await?;
         }
-        let unmet = track(&kit, &acme, "u4", "login", json!({"plan": "pro", "seats": 4})).await?;
+        let unmet = track(
+            &kit,
+            &acme,
+            "u4",
+            "login",
+            json!({"plan": "pro", "seats": 4}),
+        )
+        .await?;
         Ear::of(&kit, &acme).listen().await?;
         let made = deliveries(&acme).await?;
         assert_eq!(made.len(), 1);
@@ -101,7 +110,10 @@ async fn a_batch_that_nothing_waits_for_costs_one_statement() -> anyhow::Result<
         let mut least = u64::MAX;
         for _ in 0..3 {
             let before = kit.app.env.db.statements();
-            hear(&cx, &heard).await.into_iter().collect::<Result<(), _>>()?;
+            hear(&cx, &heard)
+                .await
+                .into_iter()
+                .collect::<Result<(), _>>()?;
             least = least.min(kit.app.env.db.statements() - before);
         }
         // On PostgreSQL the tenant's fence is a statement of its own.
@@ -115,7 +127,13 @@ async fn a_batch_that_nothing_waits_for_costs_one_statement() -> anyhow::Result<
 async fn a_cap_counts_what_was_seen_and_what_is_open() -> anyhow::Result<()> {
     on_each_database(async |kit| {
         let acme = kit.tenant("acme").await?;
-        published(&kit, &acme, "tour", json!({"capPerContact": 2, "expiresAfter": "PT1H"})).await?;
+        published(
+            &kit,
+            &acme,
+            "tour",
+            json!({"capPerContact": 2, "expiresAfter": "PT1H"}),
+        )
+        .await?;
         let mut ear = Ear::of(&kit, &acme);
         // in one batch, and in another
         for _ in 0..3 {
@@ -125,11 +143,18 @@ async fn a_cap_counts_what_was_seen_and_what_is_open() -> anyhow::Result<()> {
         ear.listen().await?;
         track(&kit, &acme, "u1", "signup", json!({})).await?;
         ear.listen().await?;
-        assert_eq!(verdicts(&acme).await?, ["offered", "offered", "capped", "offered", "capped"]);
+        assert_eq!(
+            verdicts(&acme).await?,
+            ["offered", "offered", "capped", "offered", "capped"]
+        );
 
         // an offer that ran out unseen frees its place, one that was seen does not
         let made = deliveries(&acme).await?;
-        let seen = made.iter().find(|row| row.contact_id == made[0].contact_id).unwrap().id;
+        let seen = made
+            .iter()
+            .find(|row| row.contact_id == made[0].contact_id)
+            .unwrap()
+            .id;
         acme.cx
             .write(async |tx| {
                 tx.update(entity::nudge_delivery::ActiveModel {
@@ -163,13 +188,22 @@ async fn a_cap_holds_when_many_decide_at_once() -> anyhow::Result<()> {
         let cx = Cx::new(Arc::clone(&kit.app.env), acme.id, Actor::System);
         let hear = nudge::MODULE.hear.unwrap();
         // each event alone and twice, as two processes that both believe to hold the lane would
-        let at_once = heard.iter().chain(&heard).map(|event| hear(&cx, std::slice::from_ref(event)));
+        let at_once = heard
+            .iter()
+            .chain(&heard)
+            .map(|event| hear(&cx, std::slice::from_ref(event)));
         for answers in futures_util::future::join_all(at_once).await {
             answers.into_iter().collect::<Result<(), _>>()?;
         }
         let verdicts = verdicts(&acme).await?;
         assert_eq!(verdicts.len(), 24);
-        assert_eq!(verdicts.iter().filter(|verdict| *verdict == "offered").count(), 3);
+        assert_eq!(
+            verdicts
+                .iter()
+                .filter(|verdict| *verdict == "offered")
+                .count(),
+            3
+        );
         assert_eq!(deliveries(&acme).await?.len(), 3);
         assert_eq!(events(&acme, "nudge.offered").await?.len(), 3);
         Ok(())
@@ -228,7 +262,10 @@ async fn an_event_of_nobody_is_no_occasion() -> anyhow::Result<()> {
         acme.cx
             .write(async |tx| {
                 let told = api::base::NewEvent::of_room("test", "signup", gone, tx.now());
-                let nobody = api::base::NewEvent { contact_id: None, ..told.clone() };
+                let nobody = api::base::NewEvent {
+                    contact_id: None,
+                    ..told.clone()
+                };
                 tx.emit_all(vec![told, nobody]).await
             })
             .await?;
@@ -248,7 +285,14 @@ async fn a_forged_archiving_takes_nothing_back() -> anyhow::Result<()> {
         let mut ear = Ear::of(&kit, &acme);
         track(&kit, &acme, "u1", "signup", json!({})).await?;
         ear.listen().await?;
-        track(&kit, &acme, "u1", "nudge.archived", json!({"nudgeId": id, "nudgeKey": "tour"})).await?;
+        track(
+            &kit,
+            &acme,
+            "u1",
+            "nudge.archived",
+            json!({"nudgeId": id, "nudgeKey": "tour"}),
+        )
+        .await?;
         ear.listen().await?;
         assert_eq!(deliveries(&acme).await?[0].withdrawn_at, None);
         Ok(())

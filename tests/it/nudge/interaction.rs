@@ -9,7 +9,9 @@ use super::kit::{Ear, answer, deliveries, events, identify, published, rows, tra
 async fn record(kit: &Kit, token: &str, interactions: Value) -> Value {
     let query = "mutation ($interactions: [NudgeInteractionInput!]!) { nudgeInteractionsRecord(input: {interactions: $interactions}) {
         interactions { clientId deliveryId kind at } userErrors { code field message } } }";
-    let recorded = kit.gql(token, query, json!({ "interactions": interactions })).await;
+    let recorded = kit
+        .gql(token, query, json!({ "interactions": interactions }))
+        .await;
     answer(recorded, "nudgeInteractionsRecord")
 }
 
@@ -205,7 +207,10 @@ async fn only_a_contact_records_interactions() -> anyhow::Result<()> {
         let acme = kit.tenant("acme").await?;
         for credential in [&acme.secret_key, &acme.publishable_key] {
             let refused = record(&kit, credential, json!([])).await;
-            assert_eq!(refused["errors"][0]["extensions"]["code"], "FORBIDDEN", "{refused}");
+            assert_eq!(
+                refused["errors"][0]["extensions"]["code"], "FORBIDDEN",
+                "{refused}"
+            );
         }
         Ok(())
     })

@@ -13,11 +13,22 @@ use serde_json::{Value, json};
 use tests::{Kit, Tenant};
 
 /// Saves a nudge of this key that answers `signup`, with `more` on top, and publishes it. Gives its id.
-pub(super) async fn published(kit: &Kit, tenant: &Tenant, key: &str, more: Value) -> anyhow::Result<String> {
+pub(super) async fn published(
+    kit: &Kit,
+    tenant: &Tenant,
+    key: &str,
+    more: Value,
+) -> anyhow::Result<String> {
     let saved = save(kit, tenant, draft(key, more)).await;
-    let id = saved["nudge"]["id"].as_str().with_context(|| format!("not saved: {saved}"))?.to_owned();
+    let id = saved["nudge"]["id"]
+        .as_str()
+        .with_context(|| format!("not saved: {saved}"))?
+        .to_owned();
     let published = publish(kit, tenant, &id).await;
-    anyhow::ensure!(published["userErrors"] == json!([]), "not published: {published}");
+    anyhow::ensure!(
+        published["userErrors"] == json!([]),
+        "not published: {published}"
+    );
     Ok(id)
 }
 
@@ -38,18 +49,30 @@ pub(super) async fn save(kit: &Kit, tenant: &Tenant, input: Value) -> Value {
     let query = "mutation ($input: NudgeSaveInput!) { nudgeSave(input: $input) {
         nudge { id key name draftVersion { number content { title } } liveVersion { number content { title } } }
         userErrors { code field message } } }";
-    answer(kit.gql(&tenant.secret_key, query, json!({ "input": input })).await, "nudgeSave")
+    answer(
+        kit.gql(&tenant.secret_key, query, json!({ "input": input }))
+            .await,
+        "nudgeSave",
+    )
 }
 
 pub(super) async fn publish(kit: &Kit, tenant: &Tenant, id: &str) -> Value {
     let query = "mutation ($id: ID!) { nudgePublish(input: {id: $id}) {
         nudge { id liveVersion { number publishedAt } draftVersion { number } } userErrors { code field message } } }";
-    answer(kit.gql(&tenant.secret_key, query, json!({ "id": id })).await, "nudgePublish")
+    answer(
+        kit.gql(&tenant.secret_key, query, json!({ "id": id }))
+            .await,
+        "nudgePublish",
+    )
 }
 
 pub(super) async fn archive(kit: &Kit, tenant: &Tenant, id: &str) -> Value {
     let query = "mutation ($id: ID!) { nudgeArchive(input: {id: $id}) { nudge { id archivedAt } userErrors { code field message } } }";
-    answer(kit.gql(&tenant.secret_key, query, json!({ "id": id })).await, "nudgeArchive")
+    answer(
+        kit.gql(&tenant.secret_key, query, json!({ "id": id }))
+            .await,
+        "nudgeArchive",
+    )
 }
 
 /// The field's value, or the whole response where it failed.
@@ -61,22 +84,43 @@ pub(super) fn answer(mut response: Value, field: &str) -> Value {
 }
 
 /// Tracks an event of the user, or of the visitor where the id begins with `anon`, and gives the contact.
-pub(super) async fn track(kit: &Kit, tenant: &Tenant, user: &str, event: &str, properties: Value) -> anyhow::Result<ContactId> {
+pub(super) async fn track(
+    kit: &Kit,
+    tenant: &Tenant,
+    user: &str,
+    event: &str,
+    properties: Value,
+) -> anyhow::Result<ContactId> {
     let query = "mutation ($input: TrackInput!) { track(input: $input) { contact { id } userErrors { message } } }";
-    let id = if user.starts_with("anon") { "anonymousId" } else { "userId" };
+    let id = if user.starts_with("anon") {
+        "anonymousId"
+    } else {
+        "userId"
+    };
     let input = json!({id: user, "event": event, "properties": properties});
-    let tracked = kit.gql(&tenant.secret_key, query, json!({ "input": input })).await;
+    let tracked = kit
+        .gql(&tenant.secret_key, query, json!({ "input": input }))
+        .await;
     let id = tracked["data"]["track"]["contact"]["id"].as_str();
-    id.and_then(Id::parse).with_context(|| format!("not tracked: {tracked}"))
+    id.and_then(Id::parse)
+        .with_context(|| format!("not tracked: {tracked}"))
 }
 
 /// Joins an anonymous visitor with a user.
-pub(super) async fn identify(kit: &Kit, tenant: &Tenant, user: &str, anonymous: &str) -> anyhow::Result<ContactId> {
+pub(super) async fn identify(
+    kit: &Kit,
+    tenant: &Tenant,
+    user: &str,
+    anonymous: &str,
+) -> anyhow::Result<ContactId> {
     let query = "mutation ($input: IdentifyInput!) { identify(input: $input) { contact { id } userErrors { message } } }";
     let input = json!({"userId": user, "anonymousId": anonymous});
-    let known = kit.gql(&tenant.secret_key, query, json!({ "input": input })).await;
+    let known = kit
+        .gql(&tenant.secret_key, query, json!({ "input": input }))
+        .await;
     let id = known["data"]["identify"]["contact"]["id"].as_str();
-    id.and_then(Id::parse).with_context(|| format!("not identified: {known}"))
+    id.and_then(Id::parse)
+        .with_context(|| format!("not identified: {known}"))
 }
 
 /// This room's consumer of one tenant's log, driven by hand.
@@ -114,8 +158,14 @@ impl Ear {
     /// server, in another case's database too, holds them back.
     async fn unsettled(&self) -> anyhow::Result<bool> {
         let db = self.cx.db();
-        let last = db.find::<event::Entity>().order_by_desc(event::Column::Xid).order_by_desc(event::Column::Seq);
-        Ok(last.one().await?.is_some_and(|last| LogPlace::of(&last) > self.place))
+        let last = db
+            .find::<event::Entity>()
+            .order_by_desc(event::Column::Xid)
+            .order_by_desc(event::Column::Seq);
+        Ok(last
+            .one()
+            .await?
+            .is_some_and(|last| LogPlace::of(&last) > self.place))
     }
     /// Hears everything again from the start, as after a lost checkpoint.
     pub(super) async fn listen_again(&mut self) -> anyhow::Result<()> {
@@ -135,7 +185,9 @@ pub(super) async fn verdicts(tenant: &Tenant) -> anyhow::Result<Vec<String>> {
     Ok(decisions.into_iter().map(|row| row.verdict).collect())
 }
 
-pub(super) async fn deliveries(tenant: &Tenant) -> anyhow::Result<Vec<entity::nudge_delivery::Model>> {
+pub(super) async fn deliveries(
+    tenant: &Tenant,
+) -> anyhow::Result<Vec<entity::nudge_delivery::Model>> {
     let mut deliveries = rows::<entity::nudge_delivery::Entity>(tenant).await?;
     // Their own ids are hashes; their events came one after the other.
     deliveries.sort_by_key(|row| row.event_id);

@@ -83,7 +83,8 @@ async fn a_page_of_nudges_costs_the_same_whatever_its_length() -> anyhow::Result
 }
 
 #[tokio::test]
-async fn a_page_of_contacts_with_their_nudges_costs_the_same_whatever_its_length() -> anyhow::Result<()> {
+async fn a_page_of_contacts_with_their_nudges_costs_the_same_whatever_its_length()
+-> anyhow::Result<()> {
     on_each_database(async |kit| {
         let acme = kit.tenant("acme").await?;
         published(&kit, &acme, "tour", json!({})).await?;
@@ -229,17 +230,42 @@ async fn a_contact_sees_of_a_nudge_only_what_names_it() -> anyhow::Result<()> {
         let contact = track(&kit, &acme, "u1", "signup", json!({})).await?;
         Ear::of(&kit, &acme).listen().await?;
         let token = kit.contact_token(&acme, contact).await?;
-        let seen = kit.gql(&token, "{ me { nudges(open: true) { edges { node { nudge { id key } leaseToken } } } } }", json!({})).await;
+        let seen = kit
+            .gql(
+                &token,
+                "{ me { nudges(open: true) { edges { node { nudge { id key } leaseToken } } } } }",
+                json!({}),
+            )
+            .await;
         let node = &seen["data"]["me"]["nudges"]["edges"][0]["node"];
         assert_eq!(node["nudge"], json!({"id": id, "key": "tour"}));
         assert_eq!(node["leaseToken"].as_str().unwrap().len(), 22);
-        for field in ["name", "createdAt", "liveVersion { number }", "versions { number }", "deliveries { offered }"] {
-            let query = format!("{{ me {{ nudges {{ edges {{ node {{ nudge {{ {field} }} }} }} }} }} }}");
+        for field in [
+            "name",
+            "createdAt",
+            "liveVersion { number }",
+            "versions { number }",
+            "deliveries { offered }",
+        ] {
+            let query =
+                format!("{{ me {{ nudges {{ edges {{ node {{ nudge {{ {field} }} }} }} }} }} }}");
             let refused = kit.gql(&token, &query, json!({})).await;
-            assert_eq!(refused["errors"][0]["extensions"]["code"], "FORBIDDEN", "{refused}");
+            assert_eq!(
+                refused["errors"][0]["extensions"]["code"], "FORBIDDEN",
+                "{refused}"
+            );
         }
-        let refused = kit.gql(&token, "query ($id: ID!) { node(id: $id) { id } }", json!({"id": id})).await;
-        assert_eq!(refused["errors"][0]["extensions"]["code"], "FORBIDDEN", "{refused}");
+        let refused = kit
+            .gql(
+                &token,
+                "query ($id: ID!) { node(id: $id) { id } }",
+                json!({"id": id}),
+            )
+            .await;
+        assert_eq!(
+            refused["errors"][0]["extensions"]["code"], "FORBIDDEN",
+            "{refused}"
+        );
         Ok(())
     })
     .await

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 use tests::on_each_database;
 
-use super::kit::{Ear, answer, archive, deliveries, draft, events, publish, published, rows, save, track};
+use super::kit::{
+    Ear, answer, archive, deliveries, draft, events, publish, published, rows, save, track,
+};
 
 #[tokio::test]
 async fn a_draft_changes_until_it_is_published_and_then_a_new_one_begins() -> anyhow::Result<()> {
@@ -249,13 +251,25 @@ async fn only_those_who_may_write_nudges_save_them() -> anyhow::Result<()> {
         let reader = kit.key(&acme, &["nudges:read"]).await?;
         let contact = track(&kit, &acme, "u1", "login", json!({})).await?;
         let token = kit.contact_token(&acme, contact).await?;
-        let query = "mutation ($input: NudgeSaveInput!) { nudgeSave(input: $input) { nudge { id } } }";
+        let query =
+            "mutation ($input: NudgeSaveInput!) { nudgeSave(input: $input) { nudge { id } } }";
         for credential in [reader.as_str(), &acme.publishable_key, &token] {
-            let refused = kit.gql(credential, query, json!({"input": draft("tour", json!({}))})).await;
-            assert_eq!(refused["errors"][0]["extensions"]["code"], "FORBIDDEN", "{refused}");
+            let refused = kit
+                .gql(
+                    credential,
+                    query,
+                    json!({"input": draft("tour", json!({}))}),
+                )
+                .await;
+            assert_eq!(
+                refused["errors"][0]["extensions"]["code"], "FORBIDDEN",
+                "{refused}"
+            );
         }
         assert!(rows::<entity::nudge::Entity>(&acme).await?.is_empty());
-        let listed = kit.gql(&reader, "{ nudges { totalCount } }", json!({})).await;
+        let listed = kit
+            .gql(&reader, "{ nudges { totalCount } }", json!({}))
+            .await;
         assert_eq!(answer(listed, "nudges"), json!({"totalCount": 0}));
         Ok(())
     })

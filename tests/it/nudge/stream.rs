@@ -30,12 +30,20 @@ impl Listening {
     async fn new(kit: &Kit, token: &str, variables: Value) -> anyhow::Result<Self> {
         let caller = kit.app.principals.by_token(token).await?;
         let request = Request::new(NUDGES).variables(Variables::from_json(variables));
-        Ok(Self(Box::pin(kit.app.subscribe(&caller, request, "test".to_owned()))))
+        Ok(Self(Box::pin(kit.app.subscribe(
+            &caller,
+            request,
+            "test".to_owned(),
+        ))))
     }
     /// The next item; null when the stream has ended.
     async fn next(&mut self) -> anyhow::Result<Value> {
-        let next = timeout(PATIENCE, self.0.next()).await.context("nothing came")?;
-        let Some(response) = next else { return Ok(Value::Null) };
+        let next = timeout(PATIENCE, self.0.next())
+            .await
+            .context("nothing came")?;
+        let Some(response) = next else {
+            return Ok(Value::Null);
+        };
         let mut response = serde_json::to_value(response)?;
         anyhow::ensure!(response.get("errors").is_none(), "{response}");
         Ok(response["data"]["nudges"].take())
@@ -43,7 +51,9 @@ impl Listening {
     async fn delivery(&mut self) -> anyhow::Result<String> {
         let item = self.next().await?;
         let id = item["delivery"]["id"].as_str();
-        Ok(id.with_context(|| format!("not a delivery: {item}"))?.to_owned())
+        Ok(id
+            .with_context(|| format!("not a delivery: {item}"))?
+            .to_owned())
     }
     async fn is_quiet(&mut self) -> bool {
         timeout(QUIET, self.0.next()).await.is_err()
@@ -51,7 +61,11 @@ impl Listening {
 }
 
 async fn ids(tenant: &tests::Tenant) -> anyhow::Result<Vec<String>> {
-    Ok(deliveries(tenant).await?.into_iter().map(|row| row.id.to_string()).collect())
+    Ok(deliveries(tenant)
+        .await?
+        .into_iter()
+        .map(|row| row.id.to_string())
+        .collect())
 }
 
 /// Waits until that many subscribers sit in the hub.
@@ -144,12 +158,21 @@ async fn a_client_that_comes_back_gets_what_it_missed_and_nothing_twice() -> any
         archive(&kit, &acme, &gone).await;
         ear.listen().await?;
         let made = deliveries(&acme).await?;
-        let of = |nudge: &str| made.iter().filter(|row| row.nudge_id.to_string() == nudge).map(|row| row.id.to_string()).collect::<Vec<_>>();
+        let of = |nudge: &str| {
+            made.iter()
+                .filter(|row| row.nudge_id.to_string() == nudge)
+                .map(|row| row.id.to_string())
+                .collect::<Vec<_>>()
+        };
 
         let mut stream = Listening::new(&kit, &token, json!({"after": first["cursor"]})).await?;
         let second = stream.next().await?;
         let third = stream.next().await?;
-        let mut got = vec![first["delivery"]["id"].clone(), second["delivery"]["id"].clone(), third["delivery"]["id"].clone()];
+        let mut got = vec![
+            first["delivery"]["id"].clone(),
+            second["delivery"]["id"].clone(),
+            third["delivery"]["id"].clone(),
+        ];
         got.sort_by_key(ToString::to_string);
         let mut expected = of(&id);
         expected.sort();
@@ -168,7 +191,8 @@ async fn a_client_that_comes_back_gets_what_it_missed_and_nothing_twice() -> any
 }
 
 #[tokio::test]
-async fn over_many_random_disconnects_nothing_is_lost_and_nothing_comes_twice() -> anyhow::Result<()> {
+async fn over_many_random_disconnects_nothing_is_lost_and_nothing_comes_twice() -> anyhow::Result<()>
+{
     const OFFERS: usize = 300;
     on_each_database(async |kit| {
         kit.app.feed_streams();
@@ -190,7 +214,9 @@ async fn over_many_random_disconnects_nothing_is_lost_and_nothing_comes_twice() 
             let mut random: u64 = 1;
             while got.len() < OFFERS {
                 let mut stream = Listening::new(&kit, &token, json!({ "after": after })).await?;
-                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                random = random
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
                 // Between nothing and a few items; some drop the stream while it reads the log, some while it waits.
                 for _ in 0..(random >> 33) % 6 {
                     if got.len() == OFFERS {
@@ -199,14 +225,24 @@ async fn over_many_random_disconnects_nothing_is_lost_and_nothing_comes_twice() 
                     let item = stream.next().await?;
                     anyhow::ensure!(item["__typename"] == "NudgeDelivered", "{item}");
                     after = item["cursor"].clone();
-                    got.push(item["delivery"]["id"].as_str().unwrap_or_default().to_owned());
+                    got.push(
+                        item["delivery"]["id"]
+                            .as_str()
+                            .unwrap_or_default()
+                            .to_owned(),
+                    );
                 }
                 let patience = Duration::from_micros((random >> 40) % 3_000);
                 if let Ok(Some(last)) = timeout(patience, stream.0.next()).await {
                     // it was given, so the cursor moves on
                     let item = serde_json::to_value(last)?["data"]["nudges"].take();
                     after = item["cursor"].clone();
-                    got.push(item["delivery"]["id"].as_str().unwrap_or_default().to_owned());
+                    got.push(
+                        item["delivery"]["id"]
+                            .as_str()
+                            .unwrap_or_default()
+                            .to_owned(),
+                    );
                 }
                 disconnects += 1;
             }
@@ -261,7 +297,10 @@ async fn who_reads_too_slowly_is_told_and_loses_nothing() -> anyhow::Result<()> 
         while got.len() < OFFERS {
             got.push(back.delivery().await?);
         }
-        assert_eq!(got.iter().collect::<HashSet<_>>(), ids(&acme).await?.iter().collect());
+        assert_eq!(
+            got.iter().collect::<HashSet<_>>(),
+            ids(&acme).await?.iter().collect()
+        );
         assert!(back.is_quiet().await);
         Ok(())
     })
@@ -279,7 +318,10 @@ async fn a_stream_follows_its_contact_through_a_merge() -> anyhow::Result<()> {
         for user in ["known", "anon-visitor", "stranger"] {
             let contact = track(&kit, &acme, user, "login", json!({})).await?;
             let token = kit.contact_token(&acme, contact).await?;
-            streams.push((token.clone(), Listening::new(&kit, &token, json!({})).await?));
+            streams.push((
+                token.clone(),
+                Listening::new(&kit, &token, json!({})).await?,
+            ));
         }
         // each has its first offer, so each is seated
         for (user, at) in [("known", 0), ("anon-visitor", 1), ("stranger", 2)] {
@@ -297,7 +339,12 @@ async fn a_stream_follows_its_contact_through_a_merge() -> anyhow::Result<()> {
         let mut cursors = vec![];
         for at in [0, 1] {
             let (one, two) = (streams[at].1.next().await?, streams[at].1.next().await?);
-            let got = [&one, &two].map(|item| item["delivery"]["id"].as_str().unwrap_or_default().to_owned());
+            let got = [&one, &two].map(|item| {
+                item["delivery"]["id"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned()
+            });
             assert_eq!(HashSet::from(got), merged);
             cursors.push(one["cursor"].clone());
         }
@@ -332,14 +379,27 @@ async fn a_cursor_of_another_tenant_or_an_altered_one_is_refused() -> anyhow::Re
         *altered.last_mut().unwrap() ^= 1;
         let altered = String::from_utf8(altered)?;
         for cursor in ["", "x", "AAAA", &cursors[1], &altered] {
-            let refused = Listening::new(&kit, &tokens[0], json!({"after": cursor})).await?.next().await;
+            let refused = Listening::new(&kit, &tokens[0], json!({"after": cursor}))
+                .await?
+                .next()
+                .await;
             let refused = refused.unwrap_err().to_string();
             assert!(refused.contains("BAD_CURSOR"), "{cursor}: {refused}");
         }
         let secret = kit.tenant("crab").await?.secret_key;
-        let refused = Listening::new(&kit, &secret, json!({})).await?.next().await.unwrap_err().to_string();
+        let refused = Listening::new(&kit, &secret, json!({}))
+            .await?
+            .next()
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(refused.contains("FORBIDDEN"), "{refused}");
-        let refused = Listening::new(&kit, &tokens[0], json!({"surface": "a b"})).await?.next().await.unwrap_err().to_string();
+        let refused = Listening::new(&kit, &tokens[0], json!({"surface": "a b"}))
+            .await?
+            .next()
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(refused.contains("BAD_USER_INPUT"), "{refused}");
         Ok(())
     })
@@ -429,7 +489,10 @@ async fn a_stop_ends_every_stream() -> anyhow::Result<()> {
         // who comes now is sent away
         let mut late = Listening::new(&kit, &token, json!({})).await?;
         assert_eq!(late.next().await?, Value::Null);
-        assert_eq!(rows::<entity::nudge_delivery::Entity>(&acme).await?.len(), 1);
+        assert_eq!(
+            rows::<entity::nudge_delivery::Entity>(&acme).await?.len(),
+            1
+        );
         Ok(())
     })
     .await

@@ -9,9 +9,14 @@ use tests::on_each_database;
 use super::stage::{CONNECT, Stage, connect_input, contact};
 
 fn errors(answer: &Value) -> Vec<(String, String)> {
-    let errors = answer["data"]["posthogConnect"]["userErrors"].as_array().unwrap();
+    let errors = answer["data"]["posthogConnect"]["userErrors"]
+        .as_array()
+        .unwrap();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    errors.iter().map(|e| (text(&e["field"]), text(&e["message"]))).collect()
+    errors
+        .iter()
+        .map(|e| (text(&e["field"]), text(&e["message"])))
+        .collect()
 }
 
 #[tokio::test]
@@ -50,7 +55,8 @@ async fn a_connection_shows_what_it_can_do_and_never_its_secrets() -> anyhow::Re
 }
 
 #[tokio::test]
-async fn wrong_credentials_are_the_callers_error_by_field_and_store_nothing() -> anyhow::Result<()> {
+async fn wrong_credentials_are_the_callers_error_by_field_and_store_nothing() -> anyhow::Result<()>
+{
     on_each_database(async |kit| {
         let stage = Stage::new(kit);
         let double = stage.double().await;
@@ -114,19 +120,32 @@ async fn hosts_inside_the_network_are_refused_unless_allowed() -> anyhow::Result
             }
         }
         assert_eq!(double.requests().len(), 0);
-        assert_eq!(tenant.cx.db().find::<posthog_connection::Entity>().count().await?, 0);
+        assert_eq!(
+            tenant
+                .cx
+                .db()
+                .find::<posthog_connection::Entity>()
+                .count()
+                .await?,
+            0
+        );
         Ok(())
     })
     .await
 }
 
 #[tokio::test]
-async fn a_posthog_that_is_down_is_connected_all_the_same_and_the_reasons_are_shown() -> anyhow::Result<()> {
+async fn a_posthog_that_is_down_is_connected_all_the_same_and_the_reasons_are_shown()
+-> anyhow::Result<()> {
     on_each_database(async |kit| {
         let stage = Stage::new(kit);
         let double = stage.double().await;
         let tenant = stage.kit.tenant("acme").await?;
-        let failure = |code| Failure::Status { code, retry_after: None, times: None };
+        let failure = |code| Failure::Status {
+            code,
+            retry_after: None,
+            times: None,
+        };
         double.fail(Endpoint::Query, failure(503));
         double.fail(Endpoint::Definitions, failure(503));
         double.fail(Endpoint::Api, failure(403));
@@ -135,7 +154,12 @@ async fn a_posthog_that_is_down_is_connected_all_the_same_and_the_reasons_are_sh
         let capabilities = &answer["data"]["posthogConnect"]["connection"]["capabilities"];
         assert_eq!(capabilities["query"], "PostHog failed with 503");
         assert_eq!(capabilities["flagDefinitions"], "PostHog failed with 503");
-        assert!(capabilities["project"].as_str().unwrap().starts_with("PostHog refused the credential with 403"));
+        assert!(
+            capabilities["project"]
+                .as_str()
+                .unwrap()
+                .starts_with("PostHog refused the credential with 403")
+        );
         assert_eq!(capabilities["capture"], true);
 
         let mut input = connect_input(&double);
@@ -143,14 +167,18 @@ async fn a_posthog_that_is_down_is_connected_all_the_same_and_the_reasons_are_sh
         let answer = stage.gql(&tenant, CONNECT, input).await;
         let connection = &answer["data"]["posthogConnect"]["connection"];
         assert_eq!(connection["hasPersonalApiKey"], false);
-        assert_eq!(connection["capabilities"]["query"], "no personal API key was given");
+        assert_eq!(
+            connection["capabilities"]["query"],
+            "no personal API key was given"
+        );
         Ok(())
     })
     .await
 }
 
 #[tokio::test]
-async fn connecting_again_keeps_the_forwarders_place_in_the_same_project_alone() -> anyhow::Result<()> {
+async fn connecting_again_keeps_the_forwarders_place_in_the_same_project_alone()
+-> anyhow::Result<()> {
     on_each_database(async |kit| {
         let stage = Stage::new(kit);
         let double = stage.double().await;
@@ -158,7 +186,14 @@ async fn connecting_again_keeps_the_forwarders_place_in_the_same_project_alone()
         contact(&tenant, &["ann"], json!({})).await;
         let end = tenant.cx.db().log_end().await?;
         let place = async || {
-            let row = tenant.cx.db().find::<posthog_connection::Entity>().one().await.unwrap().unwrap();
+            let row = tenant
+                .cx
+                .db()
+                .find::<posthog_connection::Entity>()
+                .one()
+                .await
+                .unwrap()
+                .unwrap();
             (row.forwarded_xid, row.forwarded_seq)
         };
         assert_eq!(place().await, (0, 0));

@@ -25,12 +25,14 @@ fn definitions() -> Value {
     let pro = json!([{"key": "plan", "value": "pro", "operator": "exact", "type": "person"}]);
     let mut variants = flag("variants", &json!([]));
     variants["name"] = json!("An experiment");
-    variants["filters"]["multivariate"] = json!({"variants": [{"key": "test", "name": "", "rollout_percentage": 100}]});
+    variants["filters"]["multivariate"] =
+        json!({"variants": [{"key": "test", "name": "", "rollout_percentage": 100}]});
     json!({"flags": [flag("local", &pro), continuous, variants]})
 }
 
 async fn ask(stage: &Stage, tenant: &Tenant, ids: &[&str], fields: &str) -> Value {
-    let query = format!("query($ids: [ID!]!) {{ people(ids: $ids) {{ analytics {{ {fields} }} }} }}");
+    let query =
+        format!("query($ids: [ID!]!) {{ people(ids: $ids) {{ analytics {{ {fields} }} }} }}");
     stage.gql(tenant, &query, json!({"ids": ids})).await
 }
 
@@ -40,11 +42,19 @@ fn of<'a>(answer: &'a Value, at: usize, field: &str) -> &'a Value {
 
 /// Requests for flags, without the connection's probe.
 fn remote(double: &Double) -> Vec<Value> {
-    requests(double, Endpoint::Flags).into_iter().filter_map(|request| request.body).skip(1).collect()
+    requests(double, Endpoint::Flags)
+        .into_iter()
+        .filter_map(|request| request.body)
+        .skip(1)
+        .collect()
 }
 
 fn polls(double: &Double) -> Vec<Option<u16>> {
-    requests(double, Endpoint::Definitions).into_iter().skip(1).map(|request| request.status).collect()
+    requests(double, Endpoint::Definitions)
+        .into_iter()
+        .skip(1)
+        .map(|request| request.status)
+        .collect()
 }
 
 #[tokio::test]
@@ -139,7 +149,8 @@ async fn settle(double: &Double, count: usize) {
 }
 
 #[tokio::test]
-async fn posthogs_last_word_stands_while_it_does_not_answer_and_else_a_flag_is_off() -> anyhow::Result<()> {
+async fn posthogs_last_word_stands_while_it_does_not_answer_and_else_a_flag_is_off()
+-> anyhow::Result<()> {
     on_each_database(async |kit| {
         let stage = Stage::new(kit);
         let double = stage.double().await;
@@ -168,7 +179,8 @@ async fn posthogs_last_word_stands_while_it_does_not_answer_and_else_a_flag_is_o
 }
 
 #[tokio::test]
-async fn without_definitions_posthog_decides_and_without_posthog_nobody_does() -> anyhow::Result<()> {
+async fn without_definitions_posthog_decides_and_without_posthog_nobody_does() -> anyhow::Result<()>
+{
     on_each_database(async |kit| {
         let stage = Stage::new(kit);
         let double = stage.double().await;
@@ -178,18 +190,44 @@ async fn without_definitions_posthog_decides_and_without_posthog_nobody_does() -
         stage.gql(&tenant, super::stage::CONNECT, input).await;
         double.set_flags(definitions());
         let ann = contact(&tenant, &["ann"], json!({"plan": "pro"})).await;
-        let fields = "featureFlags { key enabled source } featureFlag(key: \"local\") { payload source }";
+        let fields =
+            "featureFlags { key enabled source } featureFlag(key: \"local\") { payload source }";
         let answer = ask(&stage, &tenant, &[&ann], fields).await;
-        assert_eq!(of(&answer, 0, "featureFlags").as_array().unwrap().len(), 3, "{answer}");
-        assert_eq!(of(&answer, 0, "featureFlag"), &json!({"payload": {"copy": "hello"}, "source": "REMOTE"}));
+        assert_eq!(
+            of(&answer, 0, "featureFlags").as_array().unwrap().len(),
+            3,
+            "{answer}"
+        );
+        assert_eq!(
+            of(&answer, 0, "featureFlag"),
+            &json!({"payload": {"copy": "hello"}, "source": "REMOTE"})
+        );
         let bob = contact(&tenant, &["bob"], json!({})).await;
-        double.fail(Endpoint::Flags, Failure::Status { code: 503, retry_after: None, times: None });
+        double.fail(
+            Endpoint::Flags,
+            Failure::Status {
+                code: 503,
+                retry_after: None,
+                times: None,
+            },
+        );
         let answer = ask(&stage, &tenant, &[&bob], fields).await;
-        assert_eq!(answer["data"]["people"][0]["analytics"], json!({"featureFlags": null, "featureFlag": null}));
-        assert_eq!(answer["errors"][0]["extensions"]["code"], "POSTHOG_UNAVAILABLE");
-        let listed = stage.gql(&tenant, "{ featureFlags { key } }", json!({})).await;
+        assert_eq!(
+            answer["data"]["people"][0]["analytics"],
+            json!({"featureFlags": null, "featureFlag": null})
+        );
+        assert_eq!(
+            answer["errors"][0]["extensions"]["code"],
+            "POSTHOG_UNAVAILABLE"
+        );
+        let listed = stage
+            .gql(&tenant, "{ featureFlags { key } }", json!({}))
+            .await;
         assert_eq!(listed["data"]["featureFlags"], Value::Null);
-        assert_eq!(listed["errors"][0]["extensions"]["code"], "POSTHOG_NOT_CONNECTED");
+        assert_eq!(
+            listed["errors"][0]["extensions"]["code"],
+            "POSTHOG_NOT_CONNECTED"
+        );
         Ok(())
     })
     .await
@@ -209,13 +247,33 @@ async fn a_client_that_asks_by_id_gets_its_contacts_flags() -> anyhow::Result<()
                 properties: properties.as_object().cloned().unwrap(),
                 ..FlagSubject::default()
             };
-            let values = stage.posthog.flags_for(&tenant.cx, subject, Some(vec!["local".into()])).await.unwrap();
-            values.into_iter().map(|value| (value.enabled, value.source)).collect::<Vec<_>>()
+            let values = stage
+                .posthog
+                .flags_for(&tenant.cx, subject, Some(vec!["local".into()]))
+                .await
+                .unwrap();
+            values
+                .into_iter()
+                .map(|value| (value.enabled, value.source))
+                .collect::<Vec<_>>()
         };
-        assert_eq!(values("anon-1", json!({})).await, [(true, FlagSource::Local)]);
-        assert_eq!(values("anon-1", json!({"plan": "free"})).await, [(false, FlagSource::Local)], "what the client says counts more");
-        assert_eq!(values("stranger", json!({"plan": "pro"})).await, [(true, FlagSource::Local)]);
-        assert_eq!(values("stranger", json!({})).await, [(false, FlagSource::Remote)]);
+        assert_eq!(
+            values("anon-1", json!({})).await,
+            [(true, FlagSource::Local)]
+        );
+        assert_eq!(
+            values("anon-1", json!({"plan": "free"})).await,
+            [(false, FlagSource::Local)],
+            "what the client says counts more"
+        );
+        assert_eq!(
+            values("stranger", json!({"plan": "pro"})).await,
+            [(true, FlagSource::Local)]
+        );
+        assert_eq!(
+            values("stranger", json!({})).await,
+            [(false, FlagSource::Remote)]
+        );
         Ok(())
     })
     .await

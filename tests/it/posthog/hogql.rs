@@ -48,13 +48,23 @@ async fn an_answer_is_kept_for_those_who_take_an_older_one() -> anyhow::Result<(
             let variables = json!({"query": "SELECT count() FROM events", "maxAge": age});
             let answer = stage.gql(&tenant, RUN, variables).await;
             let table = &answer["data"]["hogql"];
-            (table["rows"][0][0].clone(), table["isCached"].clone(), table["asOf"].as_str().unwrap().to_owned())
+            (
+                table["rows"][0][0].clone(),
+                table["isCached"].clone(),
+                table["asOf"].as_str().unwrap().to_owned(),
+            )
         };
-        assert_eq!(run(Some("PT1H")).await, (json!(0), json!(false), first.clone()));
+        assert_eq!(
+            run(Some("PT1H")).await,
+            (json!(0), json!(false), first.clone())
+        );
         send(&double, &[Sent("a", "ann", 1, json!({}))]).await;
         stage.advance(60);
         assert_eq!(run(Some("PT1M")).await, (json!(0), json!(true), first));
-        assert_eq!(run(Some("PT59S")).await, (json!(1), json!(false), stage.now()));
+        assert_eq!(
+            run(Some("PT59S")).await,
+            (json!(1), json!(false), stage.now())
+        );
         send(&double, &[Sent("b", "ann", 1, json!({}))]).await;
         assert_eq!(run(None).await, (json!(2), json!(false), stage.now()));
         Ok(())
@@ -63,7 +73,8 @@ async fn an_answer_is_kept_for_those_who_take_an_older_one() -> anyhow::Result<(
 }
 
 #[tokio::test]
-async fn what_is_refused_here_never_reaches_posthog_and_what_posthog_refuses_is_told() -> anyhow::Result<()> {
+async fn what_is_refused_here_never_reaches_posthog_and_what_posthog_refuses_is_told()
+-> anyhow::Result<()> {
     on_each_database(async |kit| {
         let stage = Stage::new(kit);
         let double = stage.double().await;
@@ -80,18 +91,45 @@ async fn what_is_refused_here_never_reaches_posthog_and_what_posthog_refuses_is_
             ("SELECT {a}", json!({"a": {"kind": "HogQLQuery"}})),
             ("SELECT 1", json!([1])),
         ] {
-            let answer = stage.gql(&tenant, RUN, json!({"query": query, "values": values})).await;
+            let answer = stage
+                .gql(&tenant, RUN, json!({"query": query, "values": values}))
+                .await;
             assert_eq!(answer["data"], json!({"hogql": null}), "{query}");
-            assert_eq!(answer["errors"][0]["extensions"]["code"], "BAD_USER_INPUT", "{answer}");
+            assert_eq!(
+                answer["errors"][0]["extensions"]["code"], "BAD_USER_INPUT",
+                "{answer}"
+            );
         }
         assert_eq!(double.requests().len(), before);
-        let answer = stage.gql(&tenant, RUN, json!({"query": "SELECT nonsense FROM events"})).await;
+        let answer = stage
+            .gql(
+                &tenant,
+                RUN,
+                json!({"query": "SELECT nonsense FROM events"}),
+            )
+            .await;
         assert_eq!(answer["errors"][0]["extensions"]["code"], "BAD_USER_INPUT");
-        assert!(answer["errors"][0]["message"].as_str().unwrap().starts_with("PostHog refused the query: "), "{answer}");
-        double.fail(Endpoint::Query, Failure::Status { code: 503, retry_after: None, times: None });
+        assert!(
+            answer["errors"][0]["message"]
+                .as_str()
+                .unwrap()
+                .starts_with("PostHog refused the query: "),
+            "{answer}"
+        );
+        double.fail(
+            Endpoint::Query,
+            Failure::Status {
+                code: 503,
+                retry_after: None,
+                times: None,
+            },
+        );
         let answer = stage.gql(&tenant, RUN, json!({"query": "SELECT 1"})).await;
         assert_eq!(answer["data"], json!({"hogql": Value::Null}));
-        assert_eq!(answer["errors"][0]["extensions"]["code"], "POSTHOG_UNAVAILABLE");
+        assert_eq!(
+            answer["errors"][0]["extensions"]["code"],
+            "POSTHOG_UNAVAILABLE"
+        );
         Ok(())
     })
     .await

@@ -7,10 +7,12 @@ use tests::{Tenant, on_each_database};
 
 use super::stage::{Sent, Stage, contact, requests, send};
 
-const ACTIVITY: &str = "eventCount pageviewCount sessionCount activeDays firstSeenAt lastSeenAt lastUrl asOf";
+const ACTIVITY: &str =
+    "eventCount pageviewCount sessionCount activeDays firstSeenAt lastSeenAt lastUrl asOf";
 
 async fn page(stage: &Stage, tenant: &Tenant, ids: &[String], fields: &str) -> Value {
-    let query = format!("query($ids: [ID!]!) {{ people(ids: $ids) {{ id analytics {{ {fields} }} }} }}");
+    let query =
+        format!("query($ids: [ID!]!) {{ people(ids: $ids) {{ id analytics {{ {fields} }} }} }}");
     stage.gql(tenant, &query, json!({"ids": ids})).await
 }
 
@@ -19,8 +21,12 @@ fn of<'a>(answer: &'a Value, at: usize, field: &str) -> &'a Value {
 }
 
 fn queries(double: &Double) -> Vec<Value> {
-    let bodies = requests(double, Endpoint::Query).into_iter().filter_map(|request| request.body);
-    bodies.filter(|body| body["query"]["kind"] == "HogQLQuery").collect()
+    let bodies = requests(double, Endpoint::Query)
+        .into_iter()
+        .filter_map(|request| request.body);
+    bodies
+        .filter(|body| body["query"]["kind"] == "HogQLQuery")
+        .collect()
 }
 
 #[tokio::test]
@@ -111,7 +117,8 @@ fn expected(sum: f64) -> Value {
 }
 
 #[tokio::test]
-async fn activity_is_merged_over_every_id_of_a_contact_and_a_merge_shows_at_once() -> anyhow::Result<()> {
+async fn activity_is_merged_over_every_id_of_a_contact_and_a_merge_shows_at_once()
+-> anyhow::Result<()> {
     on_each_database(async |kit| {
         let stage = Stage::new(kit);
         let double = stage.double().await;
@@ -150,7 +157,8 @@ async fn activity_is_merged_over_every_id_of_a_contact_and_a_merge_shows_at_once
 }
 
 #[tokio::test]
-async fn a_contact_without_events_has_zeros_and_what_its_metrics_say_of_nothing() -> anyhow::Result<()> {
+async fn a_contact_without_events_has_zeros_and_what_its_metrics_say_of_nothing()
+-> anyhow::Result<()> {
     on_each_database(async |kit| {
         let stage = Stage::new(kit);
         let double = stage.double().await;
@@ -187,14 +195,21 @@ async fn what_was_joined_is_kept_for_a_minute_and_says_its_age() -> anyhow::Resu
         let count = async || {
             let answer = page(&stage, &tenant, &ids, "activity { eventCount asOf }").await;
             let activity = of(&answer, 0, "activity").clone();
-            (activity["eventCount"].as_u64().unwrap(), activity["asOf"].as_str().unwrap().to_owned())
+            (
+                activity["eventCount"].as_u64().unwrap(),
+                activity["asOf"].as_str().unwrap().to_owned(),
+            )
         };
         assert_eq!(count().await, (1, first.clone()));
         send(&double, &[Sent("b", "ann", 0, json!({}))]).await;
         stage.advance(59);
         assert_eq!(count().await, (1, first.clone()));
         stage.advance(1);
-        assert_eq!(count().await, (2, stage.now()), "PostHog's own result cache is passed over");
+        assert_eq!(
+            count().await,
+            (2, stage.now()),
+            "PostHog's own result cache is passed over"
+        );
         assert_eq!(queries(&double).len(), 2);
 
         // Should PostHog serve a stored result all the same, its age is shown.
@@ -214,9 +229,19 @@ async fn requests_for_the_same_page_at_the_same_time_share_one_query() -> anyhow
         let stage = Stage::new(kit);
         let double = stage.double().await;
         let tenant = stage.connected("acme", &double).await;
-        let ids = [contact(&tenant, &["ann"], json!({})).await, contact(&tenant, &["bob"], json!({})).await];
-        double.fail(Endpoint::Query, Failure::Slow { delay_ms: 200, times: None });
-        let answers = join_all((0..20).map(|_| page(&stage, &tenant, &ids, "activity { eventCount }"))).await;
+        let ids = [
+            contact(&tenant, &["ann"], json!({})).await,
+            contact(&tenant, &["bob"], json!({})).await,
+        ];
+        double.fail(
+            Endpoint::Query,
+            Failure::Slow {
+                delay_ms: 200,
+                times: None,
+            },
+        );
+        let answers =
+            join_all((0..20).map(|_| page(&stage, &tenant, &ids, "activity { eventCount }"))).await;
         for answer in answers {
             assert_eq!(of(&answer, 1, "activity")["eventCount"], 0, "{answer}");
         }
@@ -234,22 +259,52 @@ async fn two_tenants_with_the_same_ids_never_see_each_other() -> anyhow::Result<
         let acme = stage.connected("acme", &one).await;
         let other = stage.connected("other", &two).await;
         stage.save_metric(&acme, "events", "count()").await;
-        let ids = [[contact(&acme, &["ann"], json!({})).await], [contact(&other, &["ann"], json!({})).await]];
+        let ids = [
+            [contact(&acme, &["ann"], json!({})).await],
+            [contact(&other, &["ann"], json!({})).await],
+        ];
         send(&one, &[Sent("a", "ann", 1, json!({}))]).await;
-        send(&two, &[Sent("a", "ann", 1, json!({})), Sent("b", "ann", 1, json!({}))]).await;
+        send(
+            &two,
+            &[
+                Sent("a", "ann", 1, json!({})),
+                Sent("b", "ann", 1, json!({})),
+            ],
+        )
+        .await;
         for _ in 0..2 {
             let (first, second) = tokio::join!(
-                page(&stage, &acme, &ids[0], "activity { eventCount } metric(key: \"events\") { value }"),
-                page(&stage, &other, &ids[1], "activity { eventCount } metric(key: \"events\") { value }"),
+                page(
+                    &stage,
+                    &acme,
+                    &ids[0],
+                    "activity { eventCount } metric(key: \"events\") { value }"
+                ),
+                page(
+                    &stage,
+                    &other,
+                    &ids[1],
+                    "activity { eventCount } metric(key: \"events\") { value }"
+                ),
             );
             assert_eq!(of(&first, 0, "activity")["eventCount"], 1);
             assert_eq!(of(&first, 0, "metric")["value"], 1);
             assert_eq!(of(&second, 0, "activity")["eventCount"], 2);
-            assert_eq!(of(&second, 0, "metric"), &Value::Null, "another tenant's metric");
+            assert_eq!(
+                of(&second, 0, "metric"),
+                &Value::Null,
+                "another tenant's metric"
+            );
             assert_eq!(second["errors"][0]["extensions"]["code"], "NOT_FOUND");
         }
         // Another tenant's contact is nobody.
-        let foreign = page(&stage, &other, &ids[0], "activity { eventCount } featureFlags { key } personUrl").await;
+        let foreign = page(
+            &stage,
+            &other,
+            &ids[0],
+            "activity { eventCount } featureFlags { key } personUrl",
+        )
+        .await;
         assert_eq!(of(&foreign, 0, "activity"), &Value::Null, "{foreign}");
         assert_eq!(of(&foreign, 0, "personUrl"), &Value::Null);
         assert_eq!(of(&foreign, 0, "featureFlags"), &json!([]));

@@ -28,11 +28,16 @@ async fn hostile_expressions_never_reach_posthog() -> anyhow::Result<()> {
         ] {
             let saved = stage.save_metric(&tenant, "bad", expression).await;
             assert_eq!(saved["metric"], Value::Null, "{expression}");
-            assert_eq!(saved["userErrors"][0]["field"], "expression", "{expression}");
+            assert_eq!(
+                saved["userErrors"][0]["field"], "expression",
+                "{expression}"
+            );
             assert_eq!(saved["userErrors"][0]["code"], "INVALID");
         }
         assert_eq!(double.requests().len(), before);
-        let listed = stage.gql(&tenant, "{ metrics { totalCount } }", json!({})).await;
+        let listed = stage
+            .gql(&tenant, "{ metrics { totalCount } }", json!({}))
+            .await;
         assert_eq!(listed["data"]["metrics"]["totalCount"], 0);
         Ok(())
     })
@@ -45,10 +50,15 @@ async fn posthogs_objections_come_back_with_their_place() -> anyhow::Result<()> 
         let stage = Stage::new(kit);
         let double = stage.double().await;
         let tenant = stage.connected("acme", &double).await;
-        let saved = stage.save_metric(&tenant, "odd", "max(reverse(event))").await;
+        let saved = stage
+            .save_metric(&tenant, "odd", "max(reverse(event))")
+            .await;
         assert_eq!(saved["metric"], Value::Null);
         let message = saved["userErrors"][0]["message"].as_str().unwrap();
-        assert!(message.starts_with("PostHog says: Unsupported function call 'reverse(String)'"), "{message}");
+        assert!(
+            message.starts_with("PostHog says: Unsupported function call 'reverse(String)'"),
+            "{message}"
+        );
         assert_eq!(saved["userErrors"][0]["field"], "expression");
         Ok(())
     })
@@ -56,7 +66,8 @@ async fn posthogs_objections_come_back_with_their_place() -> anyhow::Result<()> 
 }
 
 #[tokio::test]
-async fn a_metric_is_saved_without_posthog_changed_by_its_key_and_deleted_by_its_owner() -> anyhow::Result<()> {
+async fn a_metric_is_saved_without_posthog_changed_by_its_key_and_deleted_by_its_owner()
+-> anyhow::Result<()> {
     on_each_database(async |kit| {
         let stage = Stage::new(kit);
         let tenant = stage.kit.tenant("acme").await?;

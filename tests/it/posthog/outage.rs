@@ -4,25 +4,42 @@ use std::time::{Duration, Instant};
 
 use posthog_double::{Double, Endpoint, Failure};
 use serde_json::{Value, json};
-use tests::{Kit, Kind, Tenant, on_each_database};
+use tests::{Kind, Kit, Tenant, on_each_database};
 
 use super::stage::{Sent, Stage, contact, requests, send};
 
 const fn status(code: u16) -> Failure {
-    Failure::Status { code, retry_after: None, times: None }
+    Failure::Status {
+        code,
+        retry_after: None,
+        times: None,
+    }
 }
 
 /// Asks for a window that nobody asked for before, so that no answer is known.
 async fn ask(stage: &Stage, tenant: &Tenant, id: &str, minutes: u32) -> Value {
-    let query = format!("query($ids: [ID!]!) {{ people(ids: $ids) {{ id analytics {{ activity(window: \"PT{minutes}M\") {{ eventCount }} }} }} }}");
+    let query = format!(
+        "query($ids: [ID!]!) {{ people(ids: $ids) {{ id analytics {{ activity(window: \"PT{minutes}M\") {{ eventCount }} }} }} }}"
+    );
     stage.gql(tenant, &query, json!({"ids": [id]})).await
 }
 
 /// The contact without its activity, and one error at the activity's path.
 fn assert_missing(answer: &Value, id: &str, code: &str) {
-    assert_eq!(answer["data"], json!({"people": [{"id": id, "analytics": {"activity": null}}]}), "{answer}");
-    assert_eq!(answer["errors"].as_array().map(Vec::len), Some(1), "{answer}");
-    assert_eq!(answer["errors"][0]["path"], json!(["people", 0, "analytics", "activity"]));
+    assert_eq!(
+        answer["data"],
+        json!({"people": [{"id": id, "analytics": {"activity": null}}]}),
+        "{answer}"
+    );
+    assert_eq!(
+        answer["errors"].as_array().map(Vec::len),
+        Some(1),
+        "{answer}"
+    );
+    assert_eq!(
+        answer["errors"][0]["path"],
+        json!(["people", 0, "analytics", "activity"])
+    );
     assert_eq!(answer["errors"][0]["extensions"]["code"], code, "{answer}");
 }
 
@@ -42,23 +59,49 @@ async fn after_five_failures_posthog_is_left_alone_and_then_tried_once() -> anyh
             let answer = ask(&stage, &tenant, &id, minutes).await;
             assert_missing(&answer, &id, "POSTHOG_UNAVAILABLE");
             let shut = minutes > 5;
-            let message = if shut { "PostHog failed repeatedly and is left alone for a while" } else { "PostHog failed with 500" };
+            let message = if shut {
+                "PostHog failed repeatedly and is left alone for a while"
+            } else {
+                "PostHog failed with 500"
+            };
             assert_eq!(answer["errors"][0]["message"], message);
-            assert_eq!(answer["errors"][0]["extensions"]["retryAfter"], if shut { json!(10) } else { Value::Null });
+            assert_eq!(
+                answer["errors"][0]["extensions"]["retryAfter"],
+                if shut { json!(10) } else { Value::Null }
+            );
         }
         assert_eq!(asked(&double), 5);
         stage.advance(10);
-        assert_missing(&ask(&stage, &tenant, &id, 1).await, &id, "POSTHOG_UNAVAILABLE");
-        assert_missing(&ask(&stage, &tenant, &id, 2).await, &id, "POSTHOG_UNAVAILABLE");
+        assert_missing(
+            &ask(&stage, &tenant, &id, 1).await,
+            &id,
+            "POSTHOG_UNAVAILABLE",
+        );
+        assert_missing(
+            &ask(&stage, &tenant, &id, 2).await,
+            &id,
+            "POSTHOG_UNAVAILABLE",
+        );
         assert_eq!(asked(&double), 6, "one trial");
         stage.advance(19);
-        assert_missing(&ask(&stage, &tenant, &id, 1).await, &id, "POSTHOG_UNAVAILABLE");
-        assert_eq!(asked(&double), 6, "which failed, so the wait is twice as long");
+        assert_missing(
+            &ask(&stage, &tenant, &id, 1).await,
+            &id,
+            "POSTHOG_UNAVAILABLE",
+        );
+        assert_eq!(
+            asked(&double),
+            6,
+            "which failed, so the wait is twice as long"
+        );
         double.heal();
         stage.advance(1);
         for minutes in 1..=3 {
             let answer = ask(&stage, &tenant, &id, minutes).await;
-            assert_eq!(answer["data"]["people"][0]["analytics"]["activity"]["eventCount"], 0, "{answer}");
+            assert_eq!(
+                answer["data"]["people"][0]["analytics"]["activity"]["eventCount"], 0,
+                "{answer}"
+            );
         }
         assert_eq!(asked(&double), 9);
         Ok(())
@@ -75,7 +118,14 @@ async fn a_limit_is_told_with_its_wait_and_kept_for_its_tenant_alone() -> anyhow
         let other = stage.connected("other", &double).await;
         let id = contact(&tenant, &["ann"], json!({})).await;
         let others = contact(&other, &["ann"], json!({})).await;
-        double.fail(Endpoint::Query, Failure::Status { code: 429, retry_after: Some(59), times: Some(1) });
+        double.fail(
+            Endpoint::Query,
+            Failure::Status {
+                code: 429,
+                retry_after: Some(59),
+                times: Some(1),
+            },
+        );
         for wait in [59, 40, 1] {
             let answer = ask(&stage, &tenant, &id, 1).await;
             assert_missing(&answer, &id, "POSTHOG_RATE_LIMITED");
@@ -107,14 +157,22 @@ async fn the_budget_of_queries_is_spent_before_posthog_says_so() -> anyhow::Resu
             let answer = ask(&stage, &tenant, &id, minutes).await;
             assert_eq!(answer.get("errors"), None, "{answer}");
         }
-        assert_missing(&ask(&stage, &tenant, &id, 61).await, &id, "POSTHOG_RATE_LIMITED");
+        assert_missing(
+            &ask(&stage, &tenant, &id, 61).await,
+            &id,
+            "POSTHOG_RATE_LIMITED",
+        );
         assert_eq!(asked(&double), 60);
         stage.advance(1);
         for minutes in 61..=63 {
             let answer = ask(&stage, &tenant, &id, minutes).await;
             assert_eq!(answer.get("errors"), None, "{answer}");
         }
-        assert_missing(&ask(&stage, &tenant, &id, 64).await, &id, "POSTHOG_RATE_LIMITED");
+        assert_missing(
+            &ask(&stage, &tenant, &id, 64).await,
+            &id,
+            "POSTHOG_RATE_LIMITED",
+        );
         Ok(())
     })
     .await
@@ -133,14 +191,26 @@ async fn an_answer_that_does_not_come_is_given_up_after_ten_seconds() -> anyhow:
     let began = Instant::now();
     let (silent, half) = tokio::join!(ask(&stage, &tenant, &id, 1), ask(&stage, &tenant, &id, 2));
     let took = began.elapsed();
-    assert!((Duration::from_secs(9)..Duration::from_secs(14)).contains(&took), "{took:?}");
+    assert!(
+        (Duration::from_secs(9)..Duration::from_secs(14)).contains(&took),
+        "{took:?}"
+    );
     for answer in [silent, half] {
         assert_missing(&answer, &id, "POSTHOG_UNAVAILABLE");
-        assert_eq!(answer["errors"][0]["message"], "PostHog did not answer in time");
+        assert_eq!(
+            answer["errors"][0]["message"],
+            "PostHog did not answer in time"
+        );
     }
     let reset = ask(&stage, &tenant, &id, 3).await;
     assert_missing(&reset, &id, "POSTHOG_UNAVAILABLE");
-    assert!(reset["errors"][0]["message"].as_str().unwrap().starts_with("PostHog cannot be reached"), "{reset}");
+    assert!(
+        reset["errors"][0]["message"]
+            .as_str()
+            .unwrap()
+            .starts_with("PostHog cannot be reached"),
+        "{reset}"
+    );
     Ok(())
 }
 

@@ -5,11 +5,18 @@ use std::sync::Arc;
 use api::{
     base::{Actor, Outbound, gql},
     contact::{self, Claim, Incoming, Link, TraitChanges},
-    posthog::{ContactAnalytics, Posthog, PosthogConnection, PosthogMutation, PosthogQuery, loaders},
+    posthog::{
+        ContactAnalytics, Posthog, PosthogConnection, PosthogMutation, PosthogQuery, loaders,
+    },
 };
-use async_graphql::{Context, EmptySubscription, ID, MergedObject, Object, Request, Schema, Variables};
+use async_graphql::{
+    Context, EmptySubscription, ID, MergedObject, Object, Request, Schema, Variables,
+};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use entity::{Id, contact_identifier::{Kind, Verification}};
+use entity::{
+    Id,
+    contact_identifier::{Kind, Verification},
+};
 use posthog_double::{Double, DoubleOptions, Endpoint, RequestRecord};
 use serde_json::{Map, Value, json};
 use tests::{Kit, Tenant};
@@ -36,7 +43,10 @@ impl People {
     async fn people(&self, ids: Vec<ID>) -> Vec<Person> {
         ids.into_iter().map(|id| Person(id.0)).collect()
     }
-    async fn connection(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<PosthogConnection>> {
+    async fn connection(
+        &self,
+        ctx: &Context<'_>,
+    ) -> async_graphql::Result<Option<PosthogConnection>> {
         Ok(PosthogConnection::of(ctx.data_unchecked()).await?)
     }
 }
@@ -62,18 +72,31 @@ impl Stage {
             .data(posthog.clone())
             .data(kit.app.env.clone())
             .finish();
-        Self { kit, posthog, schema }
+        Self {
+            kit,
+            posthog,
+            schema,
+        }
     }
     /// A double whose clock is the kit's.
     pub(super) async fn double(&self) -> Double {
         let clock = self.kit.app.env.clock.clone();
-        Double::start(DoubleOptions::new(Arc::new(move || clock.now()))).await.unwrap()
+        Double::start(DoubleOptions::new(Arc::new(move || clock.now())))
+            .await
+            .unwrap()
     }
     /// Executes as the tenant's backend with every scope.
     pub(super) async fn gql(&self, tenant: &Tenant, query: &str, variables: Value) -> Value {
-        self.gql_as(tenant, tenant.cx.actor().clone(), query, variables).await
+        self.gql_as(tenant, tenant.cx.actor().clone(), query, variables)
+            .await
     }
-    pub(super) async fn gql_as(&self, tenant: &Tenant, actor: Actor, query: &str, variables: Value) -> Value {
+    pub(super) async fn gql_as(
+        &self,
+        tenant: &Tenant,
+        actor: Actor,
+        query: &str,
+        variables: Value,
+    ) -> Value {
         let request = Request::new(query)
             .variables(Variables::from_json(variables))
             .data(actor)
@@ -87,7 +110,11 @@ impl Stage {
     pub(super) async fn connected(&self, name: &str, double: &Double) -> Tenant {
         let tenant = self.kit.tenant(name).await.unwrap();
         let answer = self.gql(&tenant, CONNECT, connect_input(double)).await;
-        assert_eq!(answer["data"]["posthogConnect"]["userErrors"], json!([]), "{answer}");
+        assert_eq!(
+            answer["data"]["posthogConnect"]["userErrors"],
+            json!([]),
+            "{answer}"
+        );
         tenant
     }
     pub(super) async fn save_metric(&self, tenant: &Tenant, key: &str, expression: &str) -> Value {
@@ -124,7 +151,9 @@ pub(super) fn connect_input(double: &Double) -> Value {
 
 /// Makes a contact known by `ids`, the first one its own; gives its TypeID.
 pub(super) async fn contact(tenant: &Tenant, ids: &[&str], traits: Value) -> String {
-    let claim = |id: &&str| Claim::new(Kind::DistinctId, id, Verification::AssertedByBackend, "id").unwrap();
+    let claim = |id: &&str| {
+        Claim::new(Kind::DistinctId, id, Verification::AssertedByBackend, "id").unwrap()
+    };
     let traits = traits.as_object().cloned().unwrap_or_default();
     let mut known = None;
     for id in ids {
@@ -137,7 +166,10 @@ pub(super) async fn contact(tenant: &Tenant, ids: &[&str], traits: Value) -> Str
             claims,
             contact_id: None,
             link: Link::Identify,
-            traits: TraitChanges { set: traits.clone(), ..TraitChanges::default() },
+            traits: TraitChanges {
+                set: traits.clone(),
+                ..TraitChanges::default()
+            },
             touch: None,
             properties: Map::new(),
             context: Map::new(),
@@ -147,14 +179,23 @@ pub(super) async fn contact(tenant: &Tenant, ids: &[&str], traits: Value) -> Str
             occurred_at: tenant.cx.now(),
             makes_contact: true,
         };
-        let made = tenant.cx.write(async |tx| contact::ingest(tx, &[touch]).await).await.unwrap();
+        let made = tenant
+            .cx
+            .write(async |tx| contact::ingest(tx, &[touch]).await)
+            .await
+            .unwrap();
         known = made[0].contact_id;
     }
     known.unwrap().to_string()
 }
 
 /// One event as PostHog is sent it, `seconds` ago.
-pub(super) struct Sent<'a>(pub(super) &'a str, pub(super) &'a str, pub(super) i64, pub(super) Value);
+pub(super) struct Sent<'a>(
+    pub(super) &'a str,
+    pub(super) &'a str,
+    pub(super) i64,
+    pub(super) Value,
+);
 
 /// Sends events to the double, as any of PostHog's clients would.
 pub(super) async fn send(double: &Double, events: &[Sent<'_>]) {
@@ -167,12 +208,20 @@ pub(super) async fn send(double: &Double, events: &[Sent<'_>]) {
         })
         .collect();
     let body = json!({"api_key": double.options().project_token, "batch": batch});
-    let answer = reqwest::Client::new().post(format!("{}/batch/", double.url())).json(&body).send().await.unwrap();
+    let answer = reqwest::Client::new()
+        .post(format!("{}/batch/", double.url()))
+        .json(&body)
+        .send()
+        .await
+        .unwrap();
     assert_eq!(answer.status(), 200);
 }
 
 /// The requests to one group of endpoints since the first `skip` requests.
 pub(super) fn requests(double: &Double, endpoint: Endpoint) -> Vec<RequestRecord> {
-    double.requests().into_iter().filter(|request| request.endpoint == Some(endpoint)).collect()
+    double
+        .requests()
+        .into_iter()
+        .filter(|request| request.endpoint == Some(endpoint))
+        .collect()
 }
-

@@ -17,25 +17,66 @@ async fn created(kit: &Kit, credential: &str, input: Value) -> Value {
 }
 
 async fn names(kit: &Kit, tenant: &Tenant) -> Vec<String> {
-    let seen = kit.gql(&tenant.secret_key, "{ tenant { apiKeys { name } } }", json!({})).await;
+    let seen = kit
+        .gql(
+            &tenant.secret_key,
+            "{ tenant { apiKeys { name } } }",
+            json!({}),
+        )
+        .await;
     let keys = seen["data"]["tenant"]["apiKeys"].as_array().unwrap();
-    keys.iter().map(|key| key["name"].as_str().unwrap().to_owned()).collect()
+    keys.iter()
+        .map(|key| key["name"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 #[tokio::test]
 async fn a_key_does_what_its_scopes_say_and_no_more() -> anyhow::Result<()> {
     on_each_database(async |kit| {
         let acme = kit.tenant("acme").await?;
-        let made = created(&kit, &acme.secret_key, json!({"kind": "SECRET", "name": "reader", "scopes": ["tenant:read"]})).await;
-        assert_eq!((&made["apiKey"]["scopes"], &made["userErrors"]), (&json!(["tenant:read"]), &json!([])));
+        let made = created(
+            &kit,
+            &acme.secret_key,
+            json!({"kind": "SECRET", "name": "reader", "scopes": ["tenant:read"]}),
+        )
+        .await;
+        assert_eq!(
+            (&made["apiKey"]["scopes"], &made["userErrors"]),
+            (&json!(["tenant:read"]), &json!([]))
+        );
         let reader = made["key"].as_str().unwrap();
-        assert_eq!(kit.gql(reader, "{ tenant { name } }", json!({})).await["data"]["tenant"]["name"], "acme");
-        let refused = kit.gql(reader, CREATE, json!({"input": {"kind": "PUBLISHABLE", "name": "x"}})).await;
+        assert_eq!(
+            kit.gql(reader, "{ tenant { name } }", json!({})).await["data"]["tenant"]["name"],
+            "acme"
+        );
+        let refused = kit
+            .gql(
+                reader,
+                CREATE,
+                json!({"input": {"kind": "PUBLISHABLE", "name": "x"}}),
+            )
+            .await;
         assert_eq!(code(&refused), "FORBIDDEN");
-        for publishable in [&acme.publishable_key, created(&kit, &acme.secret_key, json!({"kind": "PUBLISHABLE", "name": "page"})).await["key"].as_str().unwrap()] {
-            assert_eq!(code(&kit.gql(publishable, "{ tenant { name } }", json!({})).await), "FORBIDDEN");
+        for publishable in [
+            &acme.publishable_key,
+            created(
+                &kit,
+                &acme.secret_key,
+                json!({"kind": "PUBLISHABLE", "name": "page"}),
+            )
+            .await["key"]
+                .as_str()
+                .unwrap(),
+        ] {
+            assert_eq!(
+                code(&kit.gql(publishable, "{ tenant { name } }", json!({})).await),
+                "FORBIDDEN"
+            );
         }
-        assert_eq!(names(&kit, &acme).await, ["first", "first", "reader", "page"]);
+        assert_eq!(
+            names(&kit, &acme).await,
+            ["first", "first", "reader", "page"]
+        );
         Ok(())
     })
     .await
@@ -73,28 +114,62 @@ async fn a_key_cannot_give_on_what_it_does_not_hold() -> anyhow::Result<()> {
 async fn a_rotated_key_works_through_its_grace_period_and_not_after() -> anyhow::Result<()> {
     on_each_database(async |kit| {
         let acme = kit.tenant("acme").await?;
-        let made = created(&kit, &acme.secret_key, json!({"kind": "SECRET", "name": "backend", "scopes": ["tenant:read"]})).await;
+        let made = created(
+            &kit,
+            &acme.secret_key,
+            json!({"kind": "SECRET", "name": "backend", "scopes": ["tenant:read"]}),
+        )
+        .await;
         let (old, id) = (made["key"].as_str().unwrap(), &made["apiKey"]["id"]);
         for grace in ["P31D", "P300D"] {
-            let refused = kit.gql(&acme.secret_key, ROTATE, json!({"input": {"id": id, "graceFor": grace}})).await;
-            assert_eq!(refused["data"]["apiKeyRotate"]["userErrors"], json!([{"code": "INVALID", "field": "graceFor"}]));
+            let refused = kit
+                .gql(
+                    &acme.secret_key,
+                    ROTATE,
+                    json!({"input": {"id": id, "graceFor": grace}}),
+                )
+                .await;
+            assert_eq!(
+                refused["data"]["apiKeyRotate"]["userErrors"],
+                json!([{"code": "INVALID", "field": "graceFor"}])
+            );
         }
-        let rotated = kit.gql(&acme.secret_key, ROTATE, json!({"input": {"id": id, "graceFor": "PT1H"}})).await;
+        let rotated = kit
+            .gql(
+                &acme.secret_key,
+                ROTATE,
+                json!({"input": {"id": id, "graceFor": "PT1H"}}),
+            )
+            .await;
         let rotated = &rotated["data"]["apiKeyRotate"];
-        assert_eq!((&rotated["apiKey"]["name"], &rotated["apiKey"]["scopes"]), (&json!("backend"), &json!(["tenant:read"])));
+        assert_eq!(
+            (&rotated["apiKey"]["name"], &rotated["apiKey"]["scopes"]),
+            (&json!("backend"), &json!(["tenant:read"]))
+        );
         assert_eq!(rotated["apiKey"]["expiresAt"], Value::Null);
         let new = rotated["key"].as_str().unwrap();
         assert_ne!(new, old);
 
         let ask = "{ tenant { name } }";
         kit.advance(TimeDelta::minutes(59));
-        assert_eq!(kit.gql(old, ask, json!({})).await["data"]["tenant"]["name"], "acme");
+        assert_eq!(
+            kit.gql(old, ask, json!({})).await["data"]["tenant"]["name"],
+            "acme"
+        );
         kit.advance(TimeDelta::minutes(1));
         assert_eq!(code(&kit.gql(old, ask, json!({})).await), "UNAUTHENTICATED");
-        assert_eq!(kit.gql(new, ask, json!({})).await["data"]["tenant"]["name"], "acme");
+        assert_eq!(
+            kit.gql(new, ask, json!({})).await["data"]["tenant"]["name"],
+            "acme"
+        );
 
-        let dead = kit.gql(&acme.secret_key, ROTATE, json!({"input": {"id": id}})).await;
-        assert_eq!(dead["data"]["apiKeyRotate"]["userErrors"], json!([{"code": "CONFLICT", "field": "id"}]));
+        let dead = kit
+            .gql(&acme.secret_key, ROTATE, json!({"input": {"id": id}}))
+            .await;
+        assert_eq!(
+            dead["data"]["apiKeyRotate"]["userErrors"],
+            json!([{"code": "CONFLICT", "field": "id"}])
+        );
         Ok(())
     })
     .await
@@ -104,13 +179,32 @@ async fn a_rotated_key_works_through_its_grace_period_and_not_after() -> anyhow:
 async fn a_second_rotation_never_lengthens_a_key() -> anyhow::Result<()> {
     on_each_database(async |kit| {
         let acme = kit.tenant("acme").await?;
-        let made = created(&kit, &acme.secret_key, json!({"kind": "SECRET", "name": "backend", "scopes": ["tenant:read"]})).await;
+        let made = created(
+            &kit,
+            &acme.secret_key,
+            json!({"kind": "SECRET", "name": "backend", "scopes": ["tenant:read"]}),
+        )
+        .await;
         let (old, id) = (made["key"].as_str().unwrap(), &made["apiKey"]["id"]);
-        kit.gql(&acme.secret_key, ROTATE, json!({"input": {"id": id, "graceFor": "PT1H"}})).await;
-        let again = kit.gql(&acme.secret_key, ROTATE, json!({"input": {"id": id, "graceFor": "P30D"}})).await;
+        kit.gql(
+            &acme.secret_key,
+            ROTATE,
+            json!({"input": {"id": id, "graceFor": "PT1H"}}),
+        )
+        .await;
+        let again = kit
+            .gql(
+                &acme.secret_key,
+                ROTATE,
+                json!({"input": {"id": id, "graceFor": "P30D"}}),
+            )
+            .await;
         assert_eq!(again["data"]["apiKeyRotate"]["userErrors"], json!([]));
         kit.advance(TimeDelta::hours(1));
-        assert_eq!(code(&kit.gql(old, "{ tenant { name } }", json!({})).await), "UNAUTHENTICATED");
+        assert_eq!(
+            code(&kit.gql(old, "{ tenant { name } }", json!({})).await),
+            "UNAUTHENTICATED"
+        );
         Ok(())
     })
     .await
@@ -120,14 +214,26 @@ async fn a_second_rotation_never_lengthens_a_key() -> anyhow::Result<()> {
 async fn a_revoked_key_stops_at_once() -> anyhow::Result<()> {
     on_each_database(async |kit| {
         let acme = kit.tenant("acme").await?;
-        let made = created(&kit, &acme.secret_key, json!({"kind": "SECRET", "name": "leaked", "scopes": ["tenant:read"]})).await;
+        let made = created(
+            &kit,
+            &acme.secret_key,
+            json!({"kind": "SECRET", "name": "leaked", "scopes": ["tenant:read"]}),
+        )
+        .await;
         let (key, id) = (made["key"].as_str().unwrap(), &made["apiKey"]["id"]);
-        let revoked = kit.gql(&acme.secret_key, REVOKE, json!({"input": {"id": id}})).await;
+        let revoked = kit
+            .gql(&acme.secret_key, REVOKE, json!({"input": {"id": id}}))
+            .await;
         let when = json!({"apiKey": {"revokedAt": "2026-01-01T09:00:00+00:00"}, "userErrors": []});
         assert_eq!(revoked["data"]["apiKeyRevoke"], when);
-        assert_eq!(code(&kit.gql(key, "{ tenant { name } }", json!({})).await), "UNAUTHENTICATED");
+        assert_eq!(
+            code(&kit.gql(key, "{ tenant { name } }", json!({})).await),
+            "UNAUTHENTICATED"
+        );
         kit.advance(TimeDelta::hours(1));
-        let again = kit.gql(&acme.secret_key, REVOKE, json!({"input": {"id": id}})).await;
+        let again = kit
+            .gql(&acme.secret_key, REVOKE, json!({"input": {"id": id}}))
+            .await;
         assert_eq!(again["data"]["apiKeyRevoke"], when);
         Ok(())
     })
@@ -138,14 +244,26 @@ async fn a_revoked_key_stops_at_once() -> anyhow::Result<()> {
 async fn another_tenants_key_is_not_there() -> anyhow::Result<()> {
     on_each_database(async |kit| {
         let (acme, bolt) = (kit.tenant("acme").await?, kit.tenant("bolt").await?);
-        let seen = kit.gql(&acme.secret_key, "{ tenant { apiKeys { id } } }", json!({})).await;
+        let seen = kit
+            .gql(&acme.secret_key, "{ tenant { apiKeys { id } } }", json!({}))
+            .await;
         let id = &seen["data"]["tenant"]["apiKeys"][0]["id"];
         let not_found = json!([{"code": "NOT_FOUND", "field": "id"}]);
-        let rotated = kit.gql(&bolt.secret_key, ROTATE, json!({"input": {"id": id}})).await;
+        let rotated = kit
+            .gql(&bolt.secret_key, ROTATE, json!({"input": {"id": id}}))
+            .await;
         assert_eq!(rotated["data"]["apiKeyRotate"]["userErrors"], not_found);
-        let revoked = kit.gql(&bolt.secret_key, REVOKE, json!({"input": {"id": id}})).await;
+        let revoked = kit
+            .gql(&bolt.secret_key, REVOKE, json!({"input": {"id": id}}))
+            .await;
         assert_eq!(revoked["data"]["apiKeyRevoke"]["userErrors"], not_found);
-        let keys = kit.gql(&acme.secret_key, "{ tenant { apiKeys { expiresAt revokedAt } } }", json!({})).await;
+        let keys = kit
+            .gql(
+                &acme.secret_key,
+                "{ tenant { apiKeys { expiresAt revokedAt } } }",
+                json!({}),
+            )
+            .await;
         assert_eq!(
             keys["data"]["tenant"]["apiKeys"],
             json!([{"expiresAt": null, "revokedAt": null}, {"expiresAt": null, "revokedAt": null}])
@@ -187,9 +305,22 @@ async fn a_keys_last_use_is_written_once_a_minute_beside_the_request() -> anyhow
         let last = async |want: Value| {
             // The note is taken beside the request, so it may come a moment later.
             for _ in 0..200 {
-                let seen = kit.gql(&acme.secret_key, "{ tenant { apiKeys { name lastUsedAt } } }", json!({})).await;
-                let keys = seen["data"]["tenant"]["apiKeys"].as_array().unwrap().clone();
-                let last = keys.iter().find(|key| key["name"] == "tenant:read").unwrap()["lastUsedAt"].clone();
+                let seen = kit
+                    .gql(
+                        &acme.secret_key,
+                        "{ tenant { apiKeys { name lastUsedAt } } }",
+                        json!({}),
+                    )
+                    .await;
+                let keys = seen["data"]["tenant"]["apiKeys"]
+                    .as_array()
+                    .unwrap()
+                    .clone();
+                let last = keys
+                    .iter()
+                    .find(|key| key["name"] == "tenant:read")
+                    .unwrap()["lastUsedAt"]
+                    .clone();
                 if last == want {
                     return Ok(());
                 }
@@ -206,8 +337,16 @@ async fn a_keys_last_use_is_written_once_a_minute_beside_the_request() -> anyhow
         kit.gql(&reader, "{ __typename }", json!({})).await;
         tokio::time::sleep(Duration::from_millis(20)).await;
         // PostgreSQL is told whose rows these are, in a statement of its own.
-        let look_up = if kit.database == tests::Kind::Postgres { 2 } else { 1 };
-        assert_eq!(kit.app.env.db.statements() - before, look_up, "the look-up of the key and nothing else");
+        let look_up = if kit.database == tests::Kind::Postgres {
+            2
+        } else {
+            1
+        };
+        assert_eq!(
+            kit.app.env.db.statements() - before,
+            look_up,
+            "the look-up of the key and nothing else"
+        );
         last(json!("2026-01-01T09:00:00+00:00")).await?;
         kit.advance(TimeDelta::seconds(1));
         kit.gql(&reader, "{ __typename }", json!({})).await;
@@ -252,12 +391,28 @@ async fn a_tenant_has_at_most_100_working_keys() -> anyhow::Result<()> {
         for _ in 2..100 {
             kit.key(&acme, &["tenant:read"]).await?;
         }
-        let over = created(&kit, &acme.secret_key, json!({"kind": "PUBLISHABLE", "name": "one more"})).await;
-        assert_eq!(over["userErrors"], json!([{"code": "LIMIT_REACHED", "field": "name"}]));
-        let seen = kit.gql(&acme.secret_key, "{ tenant { apiKeys { id } } }", json!({})).await;
+        let over = created(
+            &kit,
+            &acme.secret_key,
+            json!({"kind": "PUBLISHABLE", "name": "one more"}),
+        )
+        .await;
+        assert_eq!(
+            over["userErrors"],
+            json!([{"code": "LIMIT_REACHED", "field": "name"}])
+        );
+        let seen = kit
+            .gql(&acme.secret_key, "{ tenant { apiKeys { id } } }", json!({}))
+            .await;
         let last = &seen["data"]["tenant"]["apiKeys"][99]["id"];
-        kit.gql(&acme.secret_key, REVOKE, json!({"input": {"id": last}})).await;
-        let now = created(&kit, &acme.secret_key, json!({"kind": "PUBLISHABLE", "name": "one more"})).await;
+        kit.gql(&acme.secret_key, REVOKE, json!({"input": {"id": last}}))
+            .await;
+        let now = created(
+            &kit,
+            &acme.secret_key,
+            json!({"kind": "PUBLISHABLE", "name": "one more"}),
+        )
+        .await;
         assert_eq!(now["userErrors"], json!([]));
         Ok(())
     })

@@ -15,7 +15,11 @@ use crate::rows;
 const CREATE: &str = "mutation($input: ContactTokenCreateInput!) { contactTokenCreate(input: $input) { token contactId expiresAt userErrors { code field } } }";
 
 async fn contact(tenant: &Tenant, distinct_id: &str) -> anyhow::Result<ContactId> {
-    Ok(tenant.cx.write(async |tx| rows::contact(tx, distinct_id).await).await?.id)
+    Ok(tenant
+        .cx
+        .write(async |tx| rows::contact(tx, distinct_id).await)
+        .await?
+        .id)
 }
 
 async fn is_accepted(kit: &Kit, token: &str) -> bool {
@@ -37,21 +41,53 @@ async fn a_token_speaks_for_its_contact_until_it_expires() -> anyhow::Result<()>
     on_each_database(async |kit| {
         let acme = kit.tenant("acme").await?;
         let anna = contact(&acme, "anna").await?;
-        let made = kit.gql(&acme.secret_key, CREATE, json!({"input": {"contactId": anna.to_string()}})).await;
+        let made = kit
+            .gql(
+                &acme.secret_key,
+                CREATE,
+                json!({"input": {"contactId": anna.to_string()}}),
+            )
+            .await;
         let made = &made["data"]["contactTokenCreate"];
         assert_eq!(made["contactId"], anna.to_string());
         assert_eq!(made["expiresAt"], "2026-01-01T10:00:00+00:00");
         let token = made["token"].as_str().unwrap();
         let said = claims(token);
         assert_eq!(
-            (&said["iss"], &said["aud"], &said["sub"], &said["tid"], &said["iat"], &said["exp"]),
-            (&json!("growthos"), &json!("growthos"), &json!(anna.to_string()), &json!(acme.id.to_string()), &json!(1_767_258_000), &json!(1_767_261_600))
+            (
+                &said["iss"],
+                &said["aud"],
+                &said["sub"],
+                &said["tid"],
+                &said["iat"],
+                &said["exp"]
+            ),
+            (
+                &json!("growthos"),
+                &json!("growthos"),
+                &json!(anna.to_string()),
+                &json!(acme.id.to_string()),
+                &json!(1_767_258_000),
+                &json!(1_767_261_600)
+            )
         );
         let caller = kit.app.principals.by_token(token).await?;
         let expires_at = "2026-01-01T10:00:00Z".parse::<DateTime<chrono::Utc>>()?;
-        assert_eq!(caller.actor, Actor::Contact { id: anna, expires_at });
-        assert_eq!((caller.tenant, caller.expires_at), (Some(acme.id), Some(expires_at)));
-        assert_eq!(code(&kit.gql(token, "{ tenant { id } }", json!({})).await), "FORBIDDEN");
+        assert_eq!(
+            caller.actor,
+            Actor::Contact {
+                id: anna,
+                expires_at
+            }
+        );
+        assert_eq!(
+            (caller.tenant, caller.expires_at),
+            (Some(acme.id), Some(expires_at))
+        );
+        assert_eq!(
+            code(&kit.gql(token, "{ tenant { id } }", json!({})).await),
+            "FORBIDDEN"
+        );
 
         // 60 s are allowed for clocks that differ.
         kit.advance(TimeDelta::minutes(60) + TimeDelta::seconds(59));
@@ -71,23 +107,50 @@ async fn forged_tokens_are_refused() -> anyhow::Result<()> {
         let token = kit.contact_token(&acme, anna).await?;
         assert!(is_accepted(&kit, &token).await);
         let said = claims(&token);
-        let [head, body, signature] = token.split('.').collect::<Vec<_>>()[..] else { anyhow::bail!("a token has three parts") };
+        let [head, body, signature] = token.split('.').collect::<Vec<_>>()[..] else {
+            anyhow::bail!("a token has three parts")
+        };
         let with = |field: &str, value: Value| {
             let mut said = said.clone();
             said[field] = value;
             said
         };
-        let signed = |said: &Value, algorithm, secret: &[u8]| jsonwebtoken::encode(&Header::new(algorithm), said, &EncodingKey::from_secret(secret));
+        let signed = |said: &Value, algorithm, secret: &[u8]| {
+            jsonwebtoken::encode(
+                &Header::new(algorithm),
+                said,
+                &EncodingKey::from_secret(secret),
+            )
+        };
 
-        let altered = format!("{head}.{}.{signature}", part(&with("sub", json!(bert.to_string()))));
-        let later = format!("{head}.{}.{signature}", part(&with("exp", json!(4_000_000_000_i64))));
-        let moved = format!("{head}.{}.{signature}", part(&with("tid", json!(bolt.id.to_string()))));
+        let altered = format!(
+            "{head}.{}.{signature}",
+            part(&with("sub", json!(bert.to_string())))
+        );
+        let later = format!(
+            "{head}.{}.{signature}",
+            part(&with("exp", json!(4_000_000_000_i64)))
+        );
+        let moved = format!(
+            "{head}.{}.{signature}",
+            part(&with("tid", json!(bolt.id.to_string())))
+        );
         let unsigned = format!("{}.{body}.", part(&json!({"alg": "none", "typ": "JWT"})));
-        let unsigned_with_signature = format!("{}.{body}.{signature}", part(&json!({"alg": "none", "typ": "JWT"})));
-        let asymmetric = format!("{}.{body}.{signature}", part(&json!({"alg": "RS256", "typ": "JWT"})));
+        let unsigned_with_signature = format!(
+            "{}.{body}.{signature}",
+            part(&json!({"alg": "none", "typ": "JWT"}))
+        );
+        let asymmetric = format!(
+            "{}.{body}.{signature}",
+            part(&json!({"alg": "RS256", "typ": "JWT"}))
+        );
         let guessed = signed(&said, Algorithm::HS256, b"")?;
         let other_algorithm = signed(&said, Algorithm::HS512, b"secret")?;
-        let stranger = signed(&with("iss", json!("https://elsewhere.example")), Algorithm::HS256, b"secret")?;
+        let stranger = signed(
+            &with("iss", json!("https://elsewhere.example")),
+            Algorithm::HS256,
+            b"secret",
+        )?;
         let empty = format!("{head}..{signature}");
         for (what, forged) in [
             ("another contact", &altered),
@@ -111,9 +174,21 @@ async fn forged_tokens_are_refused() -> anyhow::Result<()> {
 
 /// Signs whatever it is given with the tenant's own key: what a bug in signing could let out.
 async fn signed_by_tenant(kit: &Kit, tenant: &Tenant, said: &Value) -> anyhow::Result<String> {
-    let row = tenant.cx.db().get::<entity::tenant::Entity>(tenant.id).await?.unwrap();
-    let key = kit.app.env.secrets.open(&format!("tenant.token_key/{}", tenant.id.uuid()), &row.token_key)?;
-    Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), said, &EncodingKey::from_secret(key.as_bytes()))?)
+    let row = tenant
+        .cx
+        .db()
+        .get::<entity::tenant::Entity>(tenant.id)
+        .await?
+        .unwrap();
+    let key = kit.app.env.secrets.open(
+        &format!("tenant.token_key/{}", tenant.id.uuid()),
+        &row.token_key,
+    )?;
+    Ok(jsonwebtoken::encode(
+        &Header::new(Algorithm::HS256),
+        said,
+        &EncodingKey::from_secret(key.as_bytes()),
+    )?)
 }
 
 #[tokio::test]
@@ -152,21 +227,37 @@ async fn a_genuine_signature_does_not_make_up_for_a_claim() -> anyhow::Result<()
 async fn an_absorbed_contacts_token_speaks_for_the_contact_it_became() -> anyhow::Result<()> {
     on_each_database(async |kit| {
         let acme = kit.tenant("acme").await?;
-        let (root, absorbed) = (contact(&acme, "root").await?, contact(&acme, "absorbed").await?);
+        let (root, absorbed) = (
+            contact(&acme, "root").await?,
+            contact(&acme, "absorbed").await?,
+        );
         let before = kit.contact_token(&acme, absorbed).await?;
         acme.cx
             .write(async |tx| {
-                let mut row = tx.get::<entity::contact::Entity>(absorbed).await?.unwrap().into_active_model();
+                let mut row = tx
+                    .get::<entity::contact::Entity>(absorbed)
+                    .await?
+                    .unwrap()
+                    .into_active_model();
                 row.merged_into = Set(Some(root));
                 tx.update(row).await
             })
             .await?;
-        let made = kit.gql(&acme.secret_key, CREATE, json!({"input": {"contactId": absorbed.to_string()}})).await;
+        let made = kit
+            .gql(
+                &acme.secret_key,
+                CREATE,
+                json!({"input": {"contactId": absorbed.to_string()}}),
+            )
+            .await;
         let made = &made["data"]["contactTokenCreate"];
         assert_eq!(made["contactId"], root.to_string());
         for token in [before.as_str(), made["token"].as_str().unwrap()] {
             let actor = kit.app.principals.by_token(token).await?.actor;
-            assert!(matches!(actor, Actor::Contact { id, .. } if id == root), "{actor:?}");
+            assert!(
+                matches!(actor, Actor::Contact { id, .. } if id == root),
+                "{actor:?}"
+            );
         }
         Ok(())
     })
@@ -210,11 +301,18 @@ async fn tokens_end_with_their_contact_and_their_tenant() -> anyhow::Result<()> 
     on_each_database(async |kit| {
         let acme = kit.tenant("acme").await?;
         let (anna, bert) = (contact(&acme, "anna").await?, contact(&acme, "bert").await?);
-        let (annas, berts) = (kit.contact_token(&acme, anna).await?, kit.contact_token(&acme, bert).await?);
-        acme.cx.write(async |tx| tx.delete::<entity::contact::Entity>(anna).await).await?;
+        let (annas, berts) = (
+            kit.contact_token(&acme, anna).await?,
+            kit.contact_token(&acme, bert).await?,
+        );
+        acme.cx
+            .write(async |tx| tx.delete::<entity::contact::Entity>(anna).await)
+            .await?;
         assert!(!is_accepted(&kit, &annas).await);
         assert!(is_accepted(&kit, &berts).await);
-        acme.cx.write(async |tx| api::tenant::suspend_tenant(tx).await).await?;
+        acme.cx
+            .write(async |tx| api::tenant::suspend_tenant(tx).await)
+            .await?;
         assert!(!is_accepted(&kit, &berts).await);
         Ok(())
     })

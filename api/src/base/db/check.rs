@@ -47,7 +47,11 @@ impl Db {
         if !self.is_postgres() {
             return Ok(None);
         }
-        let row = self.inner.reader.query_one_raw(Statement::from_string(DbBackend::Postgres, ROLE)).await?;
+        let row = self
+            .inner
+            .reader
+            .query_one_raw(Statement::from_string(DbBackend::Postgres, ROLE))
+            .await?;
         let Some(row) = row else { return Ok(None) };
         Ok(Some(Role {
             name: row.try_get("", "name")?,
@@ -64,8 +68,15 @@ impl Db {
         if !self.is_postgres() {
             return Ok(vec![]);
         }
-        let rows = self.inner.reader.query_all_raw(Statement::from_string(DbBackend::Postgres, UNFENCED)).await?;
-        Ok(rows.iter().map(|row| row.try_get("", "relname")).collect::<Result<_, _>>()?)
+        let rows = self
+            .inner
+            .reader
+            .query_all_raw(Statement::from_string(DbBackend::Postgres, UNFENCED))
+            .await?;
+        Ok(rows
+            .iter()
+            .map(|row| row.try_get("", "relname"))
+            .collect::<Result<_, _>>()?)
     }
 
     /// How far the database's clock is ahead of `now`; zero on SQLite, which has none of its own.
@@ -75,7 +86,9 @@ impl Db {
         }
         let asked = Statement::from_string(DbBackend::Postgres, "SELECT clock_timestamp() AS now");
         let row = self.inner.reader.query_one_raw(asked).await?;
-        let Some(row) = row else { return Ok(TimeDelta::zero()) };
+        let Some(row) = row else {
+            return Ok(TimeDelta::zero());
+        };
         let theirs: DateTime<Utc> = row.try_get("", "now")?;
         Ok(theirs - now)
     }

@@ -69,7 +69,9 @@ impl Db {
     pub async fn migrate(url: &str) -> Result<usize> {
         let mut lock = None;
         let conn: DatabaseConnection = if url.starts_with("postgres") {
-            let mut holder = PgConnection::connect(url).await.map_err(anyhow::Error::from)?;
+            let mut holder = PgConnection::connect(url)
+                .await
+                .map_err(anyhow::Error::from)?;
             holder
                 .execute("SELECT pg_advisory_lock(hashtext('growthos migrate'))")
                 .await
@@ -95,7 +97,9 @@ impl Db {
     pub async fn pending_migrations(url: &str) -> Result<usize> {
         let conn: DatabaseConnection = if url.starts_with("postgres") {
             // A pool tries again until its time is over, and then says only that; this says what is wrong.
-            let reached = PgConnection::connect(url).await.map_err(anyhow::Error::from)?;
+            let reached = PgConnection::connect(url)
+                .await
+                .map_err(anyhow::Error::from)?;
             reached.close().await.map_err(anyhow::Error::from)?;
             let pool = PgPoolOptions::new()
                 .max_connections(1)
@@ -126,7 +130,10 @@ impl Db {
         let mut listener = PgListener::connect(&self.inner.url)
             .await
             .map_err(anyhow::Error::from)?;
-        listener.listen(channel).await.map_err(anyhow::Error::from)?;
+        listener
+            .listen(channel)
+            .await
+            .map_err(anyhow::Error::from)?;
         Ok(Some(listener))
     }
 
@@ -152,7 +159,8 @@ fn count(pool: &mut DatabaseConnection, statements: &Arc<AtomicU64>) {
     let statements = Arc::clone(statements);
     pool.set_metric_callback(move |info| {
         statements.fetch_add(1, Ordering::Relaxed);
-        metrics::histogram!("growthos_database_statement_seconds").record(info.elapsed.as_secs_f64());
+        metrics::histogram!("growthos_database_statement_seconds")
+            .record(info.elapsed.as_secs_f64());
     });
 }
 

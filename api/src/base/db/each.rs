@@ -34,7 +34,8 @@ impl Scope {
         of_key
             .column((table.clone(), id))
             .and_where(
-                Expr::col((table.clone(), column)).eq(Expr::col((Alias::new(KEYS), Alias::new(KEY)))),
+                Expr::col((table.clone(), column))
+                    .eq(Expr::col((Alias::new(KEYS), Alias::new(KEY)))),
             )
             .cond_where(narrow)
             .limit(limit);
@@ -44,14 +45,22 @@ impl Scope {
         let first = Alias::new(FIRST);
         let first_id = Expr::col((first.clone(), id));
         let mut ids = Query::select();
-        ids.expr(first_id.clone())
-            .from_values(keys.iter().map(|key| -> Value { (*key).into() }), Alias::new(KEYS));
+        ids.expr(first_id.clone()).from_values(
+            keys.iter().map(|key| -> Value { (*key).into() }),
+            Alias::new(KEYS),
+        );
         if self.place().db().is_postgres() {
             ids.join_lateral(JoinType::InnerJoin, of_key, first, Expr::cust("TRUE"));
         } else {
             // SQLite has no lateral join, but runs a correlated `IN` for each key, by the index.
-            ids.join_as(JoinType::InnerJoin, table, first, first_id.in_subquery(of_key));
+            ids.join_as(
+                JoinType::InnerJoin,
+                table,
+                first,
+                first_id.in_subquery(of_key),
+            );
         }
-        self.find::<E>().filter(Expr::col((E::default(), id)).in_subquery(ids))
+        self.find::<E>()
+            .filter(Expr::col((E::default(), id)).in_subquery(ids))
     }
 }

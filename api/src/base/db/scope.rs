@@ -3,8 +3,8 @@
 use entity::{Id, TenantId, TenantOwned};
 use sea_orm::{
     ColumnTrait, DatabaseExecutor, DatabaseTransaction, DbErr, EntityTrait, FromQueryResult,
-    Iterable, ModelTrait, PaginatorTrait, PrimaryKeyToColumn, QueryFilter,
-    QueryOrder, QuerySelect, QueryTrait, Select, TryGetableMany,
+    Iterable, ModelTrait, PaginatorTrait, PrimaryKeyToColumn, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait, Select, TryGetableMany,
     sea_query::{Alias, Expr, ExprTrait, Query, SelectStatement},
 };
 
@@ -115,9 +115,7 @@ impl Scope {
         let table = E::default().table_name().to_owned();
         Query::select()
             .from(Alias::new(&table))
-            .and_where(
-                Expr::col((Alias::new(table), E::TENANT)).eq(Expr::value(self.tenant)),
-            )
+            .and_where(Expr::col((Alias::new(table), E::TENANT)).eq(Expr::value(self.tenant)))
             .to_owned()
     }
 }

@@ -12,10 +12,11 @@ use sea_orm::{
     EntityTrait, IntoActiveModel, QueryFilter, Set, UpdateMany, sea_query::OnConflict,
 };
 
-use super::{Scope, scope::{Place, key}};
-use crate::base::{
-    CAUSATION_DEPTH_MAX, Clock, Env, Ids, NewEvent, Result, Rng, event::partition,
+use super::{
+    Scope,
+    scope::{Place, key},
 };
+use crate::base::{CAUSATION_DEPTH_MAX, Clock, Env, Ids, NewEvent, Result, Rng, event::partition};
 
 /// Rows an insert statement may hold: both databases bound the parameters of one statement.
 const ROWS_PER_INSERT: usize = 500;

@@ -73,8 +73,11 @@ impl Graph {
                     .await?,
             );
         }
-        let mut wanted: BTreeSet<ContactId> =
-            graph.identifiers.values().map(|row| row.contact_id).collect();
+        let mut wanted: BTreeSet<ContactId> = graph
+            .identifiers
+            .values()
+            .map(|row| row.contact_id)
+            .collect();
         for id in touches.iter().filter_map(|touch| touch.contact_id) {
             let root = crate::contact::queries::root(tx, id)
                 .await?
@@ -107,7 +110,11 @@ impl Graph {
                 .await?;
             graph.add_identifiers(all);
         }
-        for row in graph.identifiers.values().filter(|row| row.kind == Kind::ExternalId) {
+        for row in graph
+            .identifiers
+            .values()
+            .filter(|row| row.kind == Kind::ExternalId)
+        {
             graph
                 .external_ids
                 .entry(row.contact_id)
@@ -119,7 +126,9 @@ impl Graph {
 
     fn add_identifiers(&mut self, rows: Vec<contact_identifier::Model>) {
         for row in rows {
-            self.identifiers.entry((row.kind, row.value.clone())).or_insert(row);
+            self.identifiers
+                .entry((row.kind, row.value.clone()))
+                .or_insert(row);
         }
     }
 
@@ -184,7 +193,9 @@ impl Graph {
         let mut moving = vec![];
         let mut dormant = vec![];
         for claim in &touch.claims {
-            let owner = self.find(claim).map(|row| (row.id, self.root(row.contact_id), row.verification));
+            let owner = self
+                .find(claim)
+                .map(|row| (row.id, self.root(row.contact_id), row.verification));
             let Some((identifier, owner, verified)) = owner else {
                 pending.push(claim);
                 continue;
@@ -193,7 +204,10 @@ impl Graph {
             let named_otherwise = target.is_some() || !pending.is_empty();
             match target {
                 Some(target_id) if target_id == owner => {}
-                _ if proves_little && named_otherwise && claim.verification == Verification::Claimed => {
+                _ if proves_little
+                    && named_otherwise
+                    && claim.verification == Verification::Claimed =>
+                {
                     // An unproven e-mail or phone never joins anybody to its owner.
                     dormant.push((identifier, "unverified"));
                     continue;
@@ -208,19 +222,19 @@ impl Graph {
                     dormant.push((identifier, "external_id_limit"));
                     continue;
                 }
-                Some(target_id) => {
-                    match self.join((at, event, touch.link), target_id, owner) {
-                        Some(survivor) => target = Some(survivor),
-                        None => {
-                            dormant.push((identifier, "external_id_limit"));
-                            continue;
-                        }
+                Some(target_id) => match self.join((at, event, touch.link), target_id, owner) {
+                    Some(survivor) => target = Some(survivor),
+                    None => {
+                        dormant.push((identifier, "external_id_limit"));
+                        continue;
                     }
-                }
+                },
             }
             // A second kind of the same value, so that the graph does not depend on which came first.
             if is_distinct_id_kind(claim.kind)
-                && !self.identifiers.contains_key(&(claim.kind, claim.value.clone()))
+                && !self
+                    .identifiers
+                    .contains_key(&(claim.kind, claim.value.clone()))
                 && self.fits(owner, &[claim])
             {
                 pending.push(claim);
@@ -260,9 +274,7 @@ impl Graph {
             .iter()
             .filter(|claim| claim.kind == Kind::ExternalId)
             .all(|claim| {
-                held.is_none_or(|held| {
-                    held.contains(&claim.value) || held.len() < EXTERNAL_IDS_MAX
-                })
+                held.is_none_or(|held| held.contains(&claim.value) || held.len() < EXTERNAL_IDS_MAX)
             })
     }
 
@@ -281,7 +293,11 @@ impl Graph {
             return None;
         }
         let rank = |id: ContactId, external: &BTreeSet<String>| {
-            (external.is_empty(), self.contacts.get(&id).map(|row| row.created_at), id)
+            (
+                external.is_empty(),
+                self.contacts.get(&id).map(|row| row.created_at),
+                id,
+            )
         };
         let (survivor, absorbed) = if rank(a, &of_a) <= rank(b, &of_b) {
             (a, b)
@@ -369,7 +385,11 @@ impl Graph {
     /// Notes that an identifier was seen, and what the speaker's word adds to it.
     fn confirm(&mut self, claim: &Claim, target: ContactId, seen_at: DateTime<Utc>) {
         let key = (claim.kind, claim.value.clone());
-        let Some(owner) = self.identifiers.get(&key).map(|row| self.root(row.contact_id)) else {
+        let Some(owner) = self
+            .identifiers
+            .get(&key)
+            .map(|row| self.root(row.contact_id))
+        else {
             return;
         };
         let Some(row) = self.identifiers.get_mut(&key) else {
@@ -520,7 +540,8 @@ impl Graph {
         }
         let mut identifiers = vec![];
         for row in self.identifiers.values() {
-            if self.new_identifiers.contains(&row.id) || self.changed_identifiers.contains(&row.id) {
+            if self.new_identifiers.contains(&row.id) || self.changed_identifiers.contains(&row.id)
+            {
                 let mut row = row.clone();
                 row.contact_id = self.root(row.contact_id);
                 identifiers.push(row.into_active_model().reset_all());
@@ -580,14 +601,12 @@ impl Graph {
             tenant_id: Set(tx.tenant()),
             absorbed_id: Set(absorbed),
             contact_id: Set(root),
-            reason: Set(
-                match join.reason {
-                    Link::SameEvent => "same_event",
-                    Link::Identify => "identify",
-                    Link::Alias => "alias",
-                }
-                .to_owned(),
-            ),
+            reason: Set(match join.reason {
+                Link::SameEvent => "same_event",
+                Link::Identify => "identify",
+                Link::Alias => "alias",
+            }
+            .to_owned()),
             event_id: Set(Some(join.event)),
             created_at: Set(tx.now()),
         })
@@ -640,4 +659,3 @@ fn not_a_contact(id: ContactId) -> Error {
         format!("there is no contact {id}"),
     )
 }
-

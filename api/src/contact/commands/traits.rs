@@ -48,7 +48,11 @@ pub(super) async fn save(
         let said = set
             .iter()
             .map(|(key, value)| (key, value.clone(), true))
-            .chain(set_once.iter().map(|(key, value)| (key, value.clone(), false)))
+            .chain(
+                set_once
+                    .iter()
+                    .map(|(key, value)| (key, value.clone(), false)),
+            )
             .chain(unset.iter().map(|key| (key, Value::Null, true)));
         for (key, value, outright) in said {
             let new = Observation {

@@ -8,8 +8,8 @@ use entity::contact_identifier::{Kind, Verification};
 use serde_json::{Map, Value, json};
 
 use self::bounds::{
-    CONTEXT_BYTES_MAX, PROPERTIES_BYTES_MAX, bounded_object, changes, contact_id, message_id, named, said_in,
-    trait_key, trait_properties,
+    CONTEXT_BYTES_MAX, PROPERTIES_BYTES_MAX, bounded_object, changes, contact_id, message_id,
+    named, said_in, trait_key, trait_properties,
 };
 use crate::{
     base::{Actor, Error, ErrorCode, Result, storable},
@@ -239,7 +239,11 @@ impl TrackBatchInput {
         self.events
             .into_iter()
             .enumerate()
-            .map(|(place, event)| event.incoming(by).map_err(|e| e.under(&format!("events.{place}"))))
+            .map(|(place, event)| {
+                event
+                    .incoming(by)
+                    .map_err(|e| e.under(&format!("events.{place}")))
+            })
             .collect()
     }
 }
@@ -267,7 +271,10 @@ impl AliasInput {
             _ => None,
         };
         let Some(known) = known else {
-            return Err(Error::invalid("userId", "give one of userId and distinctId"));
+            return Err(Error::invalid(
+                "userId",
+                "give one of userId and distinctId",
+            ));
         };
         let other = Claim::new(Kind::DistinctId, &self.alias, by.verification(), "alias")?;
         let mut properties = Map::new();

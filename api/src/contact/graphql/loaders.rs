@@ -99,10 +99,7 @@ impl Loader<ContactId> for Identifiers {
     type Value = Vec<contact_identifier::Model>;
     type Error = Arc<Error>;
 
-    async fn load(
-        &self,
-        roots: &[ContactId],
-    ) -> Loaded<ContactId, Vec<contact_identifier::Model>> {
+    async fn load(&self, roots: &[ContactId]) -> Loaded<ContactId, Vec<contact_identifier::Model>> {
         Ok(queries::identifiers(&self.0.db(), roots).await?)
     }
 }
@@ -163,10 +160,7 @@ impl Loader<(ContactId, EventsKey)> for EventCounts {
     type Value = u64;
     type Error = Arc<Error>;
 
-    async fn load(
-        &self,
-        keys: &[(ContactId, EventsKey)],
-    ) -> Loaded<(ContactId, EventsKey), u64> {
+    async fn load(&self, keys: &[(ContactId, EventsKey)]) -> Loaded<(ContactId, EventsKey), u64> {
         let mut asked: HashMap<&EventsKey, Vec<ContactId>> = HashMap::new();
         for (root, key) in keys {
             asked.entry(key).or_default().push(*root);

@@ -39,12 +39,19 @@ pub struct Recorded {
 }
 
 /// Records what `contact` did. Only deliveries to this contact, or to one it absorbed, are found.
-pub async fn record_interactions(tx: &Tx, contact: ContactId, told: &[Interaction]) -> Result<Recorded> {
+pub async fn record_interactions(
+    tx: &Tx,
+    contact: ContactId,
+    told: &[Interaction],
+) -> Result<Recorded> {
     if told.len() > INTERACTIONS_MAX {
         return Err(Error::user(
             ErrorCode::LimitReached,
             "interactions",
-            format!("one call records at most {INTERACTIONS_MAX} interactions, not {}", told.len()),
+            format!(
+                "one call records at most {INTERACTIONS_MAX} interactions, not {}",
+                told.len()
+            ),
         ));
     }
     let family = queries::family(tx, contact).await?;
@@ -71,7 +78,10 @@ async fn own_deliveries(
     told: &[Interaction],
 ) -> Result<BTreeMap<Id<nudge_delivery::Entity>, nudge_delivery::Model>> {
     use nudge_delivery::Column;
-    let ids: Vec<_> = told.iter().filter_map(|interaction| interaction.delivery_id).collect();
+    let ids: Vec<_> = told
+        .iter()
+        .filter_map(|interaction| interaction.delivery_id)
+        .collect();
     if ids.is_empty() {
         return Ok(BTreeMap::new());
     }
@@ -90,13 +100,18 @@ async fn known_interactions(
     tx: &Tx,
     told: &[Interaction],
 ) -> Result<HashMap<String, nudge_interaction::Model>> {
-    let client_ids = told.iter().map(|interaction| interaction.client_id.as_str());
+    let client_ids = told
+        .iter()
+        .map(|interaction| interaction.client_id.as_str());
     let rows = tx
         .find::<nudge_interaction::Entity>()
         .filter(nudge_interaction::Column::ClientId.is_in(client_ids))
         .all()
         .await?;
-    Ok(rows.into_iter().map(|row| (row.client_id.clone(), row)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.client_id.clone(), row))
+        .collect())
 }
 
 /// What one call reads and is about to write.
@@ -129,22 +144,33 @@ impl Book {
     ) -> Result<nudge_interaction::Model, (ErrorCode, &'static str, String)> {
         let chars = told.client_id.chars().count();
         if chars == 0 || chars > CLIENT_ID_CHARS_MAX {
-            let message = format!("clientId has 1 to {CLIENT_ID_CHARS_MAX} characters, not {chars}");
+            let message =
+                format!("clientId has 1 to {CLIENT_ID_CHARS_MAX} characters, not {chars}");
             return Err((ErrorCode::Invalid, "clientId", message));
         }
         let delivery = told
             .delivery_id
             .and_then(|id| self.marked.get_mut(&id))
-            .ok_or_else(|| (ErrorCode::NotFound, "deliveryId", "you have no delivery of this id".to_owned()))?;
+            .ok_or_else(|| {
+                (
+                    ErrorCode::NotFound,
+                    "deliveryId",
+                    "you have no delivery of this id".to_owned(),
+                )
+            })?;
         if let Some(known) = self.known.get(&told.client_id) {
             return if known.delivery_id == delivery.id {
                 Ok(known.clone())
             } else {
-                Err((ErrorCode::Taken, "clientId", "this clientId names another interaction".to_owned()))
+                Err((
+                    ErrorCode::Taken,
+                    "clientId",
+                    "this clientId names another interaction".to_owned(),
+                ))
             };
         }
-        let occurred_at =
-            rules::interaction_time(told.at, self.now).map_err(|why| (ErrorCode::Invalid, "at", why))?;
+        let occurred_at = rules::interaction_time(told.at, self.now)
+            .map_err(|why| (ErrorCode::Invalid, "at", why))?;
         rules::mark(delivery, told.kind, occurred_at);
         let row = nudge_interaction::Model {
             id: tx.new_id(),
@@ -165,17 +191,22 @@ impl Book {
             return Ok(self.recorded);
         }
         let events = self.events(tx, contact).await?;
-        let rows = self.new.into_iter().map(|row| nudge_interaction::ActiveModel {
-            id: Set(row.id),
-            tenant_id: Set(row.tenant_id),
-            delivery_id: Set(row.delivery_id),
-            kind: Set(row.kind),
-            client_id: Set(row.client_id),
-            occurred_at: Set(row.occurred_at),
-            created_at: Set(row.created_at),
-        });
+        let rows = self
+            .new
+            .into_iter()
+            .map(|row| nudge_interaction::ActiveModel {
+                id: Set(row.id),
+                tenant_id: Set(row.tenant_id),
+                delivery_id: Set(row.delivery_id),
+                kind: Set(row.kind),
+                client_id: Set(row.client_id),
+                occurred_at: Set(row.occurred_at),
+                created_at: Set(row.created_at),
+            });
         // Another call may tell the same just now: the unit of work runs again and finds it.
-        tx.insert_all(rows.collect(), None).await.map_err(Error::contended)?;
+        tx.insert_all(rows.collect(), None)
+            .await
+            .map_err(Error::contended)?;
         for (id, marked) in self.marked {
             if self.deliveries.get(&id) != Some(&marked) {
                 tx.update(nudge_delivery::ActiveModel {
@@ -198,20 +229,46 @@ impl Book {
     /// What the log, and so PostHog, is told.
     async fn events(&self, tx: &Tx, contact: ContactId) -> Result<Vec<NewEvent>> {
         let delivery_of = |row: &nudge_interaction::Model| &self.deliveries[&row.delivery_id];
-        let versions: Vec<_> = self.new.iter().map(|row| delivery_of(row).nudge_version_id).collect();
-        let nudges: Vec<_> = self.new.iter().map(|row| delivery_of(row).nudge_id).collect();
-        let versions: HashMap<_, nudge_version::Model> =
-            tx.get_many(&versions).await?.into_iter().map(|row: nudge_version::Model| (row.id, row)).collect();
-        let nudges: HashMap<_, nudge::Model> =
-            tx.get_many(&nudges).await?.into_iter().map(|row: nudge::Model| (row.id, row)).collect();
+        let versions: Vec<_> = self
+            .new
+            .iter()
+            .map(|row| delivery_of(row).nudge_version_id)
+            .collect();
+        let nudges: Vec<_> = self
+            .new
+            .iter()
+            .map(|row| delivery_of(row).nudge_id)
+            .collect();
+        let versions: HashMap<_, nudge_version::Model> = tx
+            .get_many(&versions)
+            .await?
+            .into_iter()
+            .map(|row: nudge_version::Model| (row.id, row))
+            .collect();
+        let nudges: HashMap<_, nudge::Model> = tx
+            .get_many(&nudges)
+            .await?
+            .into_iter()
+            .map(|row: nudge::Model| (row.id, row))
+            .collect();
         let event = |row: &nudge_interaction::Model| {
             let delivery = delivery_of(row);
             let name = format!("nudge.{}", queries::kind_text(row.kind));
             let mut event = NewEvent::of_room(SOURCE, &name, contact, row.occurred_at)
                 .with("deliveryId", delivery.id.to_string())
                 .with("nudgeId", delivery.nudge_id.to_string())
-                .with("nudgeKey", nudges.get(&delivery.nudge_id).map(|nudge| nudge.key.clone()))
-                .with("nudgeVersion", versions.get(&delivery.nudge_version_id).map(|version| version.number))
+                .with(
+                    "nudgeKey",
+                    nudges
+                        .get(&delivery.nudge_id)
+                        .map(|nudge| nudge.key.clone()),
+                )
+                .with(
+                    "nudgeVersion",
+                    versions
+                        .get(&delivery.nudge_version_id)
+                        .map(|version| version.number),
+                )
                 .with("surface", delivery.surface.clone())
                 .once(format!("{name}/{}", row.client_id));
             event.identifier_id = delivery.identifier_id;

@@ -19,11 +19,7 @@ use super::{
     },
     node::{Nudge, NudgeContent},
 };
-use crate::base::{
-    Counter, Error, Listing, PageArgs, SortBy,
-    gql::CxExt,
-    page, page_from_end,
-};
+use crate::base::{Counter, Error, Listing, PageArgs, SortBy, gql::CxExt, page, page_from_end};
 
 /// One nudge offered to one contact on one occasion.
 pub struct NudgeDelivery {
@@ -39,7 +35,10 @@ impl From<nudge_delivery::Model> for NudgeDelivery {
 }
 impl From<Arc<Offer>> for NudgeDelivery {
     fn from(offer: Arc<Offer>) -> Self {
-        Self { row: offer.delivery.clone(), offer: Some(offer) }
+        Self {
+            row: offer.delivery.clone(),
+            offer: Some(offer),
+        }
     }
 }
 
@@ -55,7 +54,11 @@ impl NudgeDelivery {
         if let Some(offer) = &self.offer {
             return Ok(Arc::clone(&offer.nudge).into());
         }
-        let row = Reads::of(ctx)?.nudges.ask(self.row.nudge_id).await?.ok_or(Error::NotFound)?;
+        let row = Reads::of(ctx)?
+            .nudges
+            .ask(self.row.nudge_id)
+            .await?
+            .ok_or(Error::NotFound)?;
         Ok(row.into())
     }
     /// What it says: the version that ran when it was offered.
@@ -63,7 +66,10 @@ impl NudgeDelivery {
         if let Some(offer) = &self.offer {
             return Ok(NudgeContent::of(&offer.version)?);
         }
-        let version = Reads::of(ctx)?.versions.ask(self.row.nudge_version_id).await?;
+        let version = Reads::of(ctx)?
+            .versions
+            .ask(self.row.nudge_version_id)
+            .await?;
         Ok(NudgeContent::of(&*version.ok_or(Error::NotFound)?)?)
     }
     /// Where it is shown.
@@ -135,10 +141,22 @@ pub async fn of_contact(
 ) -> async_graphql::Result<Listing<NudgeDelivery>> {
     use nudge_delivery::{Column, Entity};
     let cx = ctx.cx()?;
-    let NudgeListArgs { page: args, state, surface, open } = args;
-    let narrow = Narrow { state, open, surface };
+    let NudgeListArgs {
+        page: args,
+        state,
+        surface,
+        open,
+    } = args;
+    let narrow = Narrow {
+        state,
+        open,
+        surface,
+    };
     let list = format!("nudges of {}/{narrow:?}", contact.uuid());
-    let sort = SortBy { column: Column::OfferedAt, descending: true };
+    let sort = SortBy {
+        column: Column::OfferedAt,
+        descending: true,
+    };
     let Some(end) = args.from_end()? else {
         let db = cx.db();
         let family = queries::family(&db, contact).await?;
@@ -146,10 +164,16 @@ pub async fn of_contact(
             .find::<Entity>()
             .filter(Column::ContactId.is_in(family))
             .filter(narrow.condition(cx.now()));
-        return Ok(page(cx, &list, rows, sort, args).await?.listing(NudgeDelivery::from));
+        return Ok(page(cx, &list, rows, sort, args)
+            .await?
+            .listing(NudgeDelivery::from));
     };
     let reads = Reads::of(ctx)?;
-    let ends = Ends { contact, narrow: narrow.clone(), end };
+    let ends = Ends {
+        contact,
+        narrow: narrow.clone(),
+        end,
+    };
     let rows = reads.ends.ask(ends).await?.unwrap_or_default();
     let counted = Arc::clone(reads);
     let totals = Totals { contact, narrow };

@@ -13,11 +13,7 @@ use super::{
     },
     delivery::NudgeInteractionKind,
 };
-use crate::base::{
-    Error, ErrorCode, Result, Scope,
-    filter::StringFilter,
-    gql::Duration,
-};
+use crate::base::{Error, ErrorCode, Result, Scope, filter::StringFilter, gql::Duration};
 
 /// How deep filters may nest, and how many there may be in one another.
 const FILTER_DEPTH_MAX: usize = 5;
@@ -96,7 +92,12 @@ impl NudgeSaveInput {
         let target = match (self.id, self.key) {
             (Some(id), None) => Target::Id(nudge_id(&id)?),
             (None, Some(key)) => Target::Key(key),
-            _ => return Err(Error::invalid("id", "give the id or the key, exactly one of them")),
+            _ => {
+                return Err(Error::invalid(
+                    "id",
+                    "give the id or the key, exactly one of them",
+                ));
+            }
         };
         let action = |NudgeActionInput { label, url }| Action { label, url };
         let condition = |given: NudgeConditionInput| NewCondition {
@@ -138,7 +139,8 @@ pub(super) struct NudgeArchiveInput {
 
 /// A text that is no nudge's id names none.
 pub(super) fn nudge_id(id: &ID) -> Result<Id<nudge::Entity>> {
-    Id::parse(id).ok_or_else(|| Error::user(ErrorCode::NotFound, "id", "there is no nudge of this id"))
+    Id::parse(id)
+        .ok_or_else(|| Error::user(ErrorCode::NotFound, "id", "there is no nudge of this id"))
 }
 
 /// What a client tells of its contact's deliveries.
@@ -203,13 +205,19 @@ impl NudgeFilter {
             return Err(Error::user(
                 ErrorCode::LimitReached,
                 "filter",
-                format!("a filter nests at most {FILTER_DEPTH_MAX} deep and holds at most {FILTERS_MAX} filters"),
+                format!(
+                    "a filter nests at most {FILTER_DEPTH_MAX} deep and holds at most {FILTERS_MAX} filters"
+                ),
             ));
         }
         *left -= 1;
         let mut all = Condition::all();
         for (texts, column) in [(&self.key, Column::Key), (&self.name, Column::Name)] {
-            all = all.add_option(texts.as_ref().map(|texts| texts.of_column(&column.into_expr())));
+            all = all.add_option(
+                texts
+                    .as_ref()
+                    .map(|texts| texts.of_column(&column.into_expr())),
+            );
         }
         if let Some(surface) = &self.surface {
             let mut running = db.subquery::<nudge_version::Entity>();
@@ -222,7 +230,11 @@ impl NudgeFilter {
                 .add(Column::LiveVersionId.in_subquery(running));
         }
         all = all.add_option(self.archived.map(|archived| {
-            if archived { Column::ArchivedAt.is_not_null() } else { Column::ArchivedAt.is_null() }
+            if archived {
+                Column::ArchivedAt.is_not_null()
+            } else {
+                Column::ArchivedAt.is_null()
+            }
         }));
         for filter in self.and.iter().flatten() {
             all = all.add(filter.nested(db, depth - 1, left)?);

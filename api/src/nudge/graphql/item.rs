@@ -6,7 +6,10 @@ use super::{super::stream::Told, delivery::NudgeDelivery};
 
 /// One item of a contact's stream of nudges. Each has the cursor to go on behind it.
 #[derive(Union)]
-#[expect(clippy::large_enum_variant, reason = "one lives a frame long, and most are deliveries")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one lives a frame long, and most are deliveries"
+)]
 pub(super) enum NudgeStreamItem {
     Delivered(NudgeDelivered),
     Withdrawn(NudgeWithdrawn),
@@ -45,8 +48,15 @@ pub(super) struct StreamLagged {
 impl From<Told> for NudgeStreamItem {
     fn from(told: Told) -> Self {
         match told {
-            Told::Delivered { cursor, offer } => Self::Delivered(NudgeDelivered { cursor, delivery: offer.into() }),
-            Told::Withdrawn { cursor, delivery, reason } => Self::Withdrawn(NudgeWithdrawn {
+            Told::Delivered { cursor, offer } => Self::Delivered(NudgeDelivered {
+                cursor,
+                delivery: offer.into(),
+            }),
+            Told::Withdrawn {
+                cursor,
+                delivery,
+                reason,
+            } => Self::Withdrawn(NudgeWithdrawn {
                 cursor,
                 delivery_id: delivery.to_string().into(),
                 reason: reason.as_ref().to_owned(),

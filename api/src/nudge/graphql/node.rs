@@ -6,11 +6,9 @@ use async_graphql::{Context, ID, Json, Object, SimpleObject};
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{Id, nudge, nudge_version};
 
-use super::{
-    super::{
-        queries::{Counts, Reads, VERSIONS_LISTED},
-        rules::{Action, Condition, Content, Operator},
-    },
+use super::super::{
+    queries::{Counts, Reads, VERSIONS_LISTED},
+    rules::{Action, Condition, Content, Operator},
 };
 use crate::base::{
     Result,
@@ -65,14 +63,21 @@ impl Nudge {
     /// The version that runs; null before the first publishing.
     #[graphql(guard = "gql::NUDGES_READ", visible = "gql::nudges_read")]
     async fn live_version(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<NudgeVersion>> {
-        let Some(id) = self.0.live_version_id else { return Ok(None) };
+        let Some(id) = self.0.live_version_id else {
+            return Ok(None);
+        };
         Ok(Reads::of(ctx)?.versions.ask(id).await?.map(NudgeVersion))
     }
     /// The version that can still be changed; null when the newest one is published.
     #[graphql(guard = "gql::NUDGES_READ", visible = "gql::nudges_read")]
-    async fn draft_version(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<NudgeVersion>> {
+    async fn draft_version(
+        &self,
+        ctx: &Context<'_>,
+    ) -> async_graphql::Result<Option<NudgeVersion>> {
         let newest = self.newest_versions(ctx).await?.into_iter().next();
-        Ok(newest.filter(|version| version.published_at.is_none()).map(NudgeVersion))
+        Ok(newest
+            .filter(|version| version.published_at.is_none())
+            .map(NudgeVersion))
     }
     /// The newest 50 versions, newest first.
     #[graphql(guard = "gql::NUDGES_READ", visible = "gql::nudges_read")]
@@ -95,13 +100,23 @@ impl Nudge {
 }
 
 impl Nudge {
-    async fn newest_versions(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<Arc<nudge_version::Model>>> {
-        Ok(Reads::of(ctx)?.newest_versions.ask(self.0.id).await?.unwrap_or_default())
+    async fn newest_versions(
+        &self,
+        ctx: &Context<'_>,
+    ) -> async_graphql::Result<Vec<Arc<nudge_version::Model>>> {
+        Ok(Reads::of(ctx)?
+            .newest_versions
+            .ask(self.0.id)
+            .await?
+            .unwrap_or_default())
     }
 }
 
 /// The nudge of this id; `None` where there is none.
-pub async fn find(ctx: &Context<'_>, id: Id<nudge::Entity>) -> async_graphql::Result<Option<Nudge>> {
+pub async fn find(
+    ctx: &Context<'_>,
+    id: Id<nudge::Entity>,
+) -> async_graphql::Result<Option<Nudge>> {
     Ok(Reads::of(ctx)?.nudges.ask(id).await?.map(Nudge))
 }
 
@@ -124,8 +139,22 @@ struct NudgeDeliveryCounts {
 
 impl From<Counts> for NudgeDeliveryCounts {
     fn from(counts: Counts) -> Self {
-        let Counts { offered, displayed, clicked, completed, dismissed, withdrawn } = counts;
-        Self { offered, displayed, clicked, completed, dismissed, withdrawn }
+        let Counts {
+            offered,
+            displayed,
+            clicked,
+            completed,
+            dismissed,
+            withdrawn,
+        } = counts;
+        Self {
+            offered,
+            displayed,
+            clicked,
+            completed,
+            dismissed,
+            withdrawn,
+        }
     }
 }
 
@@ -165,7 +194,10 @@ impl NudgeVersion {
     }
     /// How long an offer stands; null: for ever.
     async fn expires_after(&self) -> Option<Duration> {
-        self.0.expires_after_s.and_then(TimeDelta::try_seconds).map(Duration)
+        self.0
+            .expires_after_s
+            .and_then(TimeDelta::try_seconds)
+            .map(Duration)
     }
     /// How often one contact may see the nudge, all its versions counted; null: no limit.
     async fn cap_per_contact(&self) -> Option<i32> {

@@ -85,7 +85,10 @@ impl Loader<Id<nudge::Entity>> for Rows {
         ids: &[Id<nudge::Entity>],
     ) -> Result<HashMap<Id<nudge::Entity>, Self::Value>, Self::Error> {
         let rows = self.0.db().get_many(ids).await?;
-        Ok(rows.into_iter().map(|row: nudge::Model| (row.id, Arc::new(row))).collect())
+        Ok(rows
+            .into_iter()
+            .map(|row: nudge::Model| (row.id, Arc::new(row)))
+            .collect())
     }
 }
 
@@ -97,7 +100,10 @@ impl Loader<Id<nudge_version::Entity>> for Rows {
         ids: &[Id<nudge_version::Entity>],
     ) -> Result<HashMap<Id<nudge_version::Entity>, Self::Value>, Self::Error> {
         let rows = self.0.db().get_many(ids).await?;
-        Ok(rows.into_iter().map(|row: nudge_version::Model| (row.id, Arc::new(row))).collect())
+        Ok(rows
+            .into_iter()
+            .map(|row: nudge_version::Model| (row.id, Arc::new(row)))
+            .collect())
     }
 }
 
@@ -113,13 +119,22 @@ impl Loader<Id<nudge::Entity>> for Versions {
         let rows = self
             .0
             .db()
-            .first_of_each::<Entity, _>(Column::NudgeId, nudges, Condition::all(), &order, VERSIONS_LISTED)
+            .first_of_each::<Entity, _>(
+                Column::NudgeId,
+                nudges,
+                Condition::all(),
+                &order,
+                VERSIONS_LISTED,
+            )
             .order_by_desc(Column::Number)
             .all()
             .await?;
         let mut versions: HashMap<_, Self::Value> = HashMap::new();
         for row in rows {
-            versions.entry(row.nudge_id).or_default().push(Arc::new(row));
+            versions
+                .entry(row.nudge_id)
+                .or_default()
+                .push(Arc::new(row));
         }
         Ok(versions)
     }
@@ -151,7 +166,14 @@ impl Loader<Id<nudge::Entity>> for Deliveries {
             .tuples()
             .await?;
         let counts = |(nudge, offered, displayed, clicked, completed, dismissed, withdrawn)| {
-            let counts = Counts { offered, displayed, clicked, completed, dismissed, withdrawn };
+            let counts = Counts {
+                offered,
+                displayed,
+                clicked,
+                completed,
+                dismissed,
+                withdrawn,
+            };
             (nudge, counts)
         };
         Ok(rows.into_iter().map(counts).collect())
@@ -171,7 +193,10 @@ impl Loader<Ends> for Rows {
         let asked: HashSet<_> = keys.iter().map(|key| (&key.narrow, key.end)).collect();
         for (narrow, end) in asked {
             let direction = if end.last { Order::Asc } else { Order::Desc };
-            let order = [(Column::OfferedAt, direction.clone()), (Column::Id, direction.clone())];
+            let order = [
+                (Column::OfferedAt, direction.clone()),
+                (Column::Id, direction.clone()),
+            ];
             let rows = db
                 .first_of_each::<Entity, _>(
                     Column::ContactId,
@@ -185,8 +210,14 @@ impl Loader<Ends> for Rows {
                 .all()
                 .await?;
             for row in rows {
-                let Some(root) = members.get(&row.contact_id) else { continue };
-                let key = Ends { contact: *root, narrow: narrow.clone(), end };
+                let Some(root) = members.get(&row.contact_id) else {
+                    continue;
+                };
+                let key = Ends {
+                    contact: *root,
+                    narrow: narrow.clone(),
+                    end,
+                };
                 let rows: &mut Vec<_> = found.entry(key).or_default();
                 // Each member of a family gave its first rows; the family's are the first of all of them.
                 if (rows.len() as u64) < end.rows {
@@ -219,8 +250,13 @@ impl Loader<Totals> for Rows {
                 .tuples()
                 .await?;
             for (contact, total) in rows {
-                let Some(root) = members.get(&contact) else { continue };
-                let key = Totals { contact: *root, narrow: narrow.clone() };
+                let Some(root) = members.get(&contact) else {
+                    continue;
+                };
+                let key = Totals {
+                    contact: *root,
+                    narrow: narrow.clone(),
+                };
                 *found.entry(key).or_default() += u64::try_from(total).unwrap_or_default();
             }
         }

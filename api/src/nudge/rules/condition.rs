@@ -63,7 +63,11 @@ pub(in crate::nudge) struct Unfit {
 }
 
 impl Condition {
-    pub(in crate::nudge) fn new(property: String, operator: Operator, value: Option<Value>) -> Result<Self, Unfit> {
+    pub(in crate::nudge) fn new(
+        property: String,
+        operator: Operator,
+        value: Option<Value>,
+    ) -> Result<Self, Unfit> {
         if property.is_empty() || property.chars().count() > PROPERTY_CHARS_MAX {
             return Err(Unfit {
                 field: "property",
@@ -71,8 +75,15 @@ impl Condition {
             });
         }
         let value = value.filter(|value| !value.is_null());
-        value_fits(operator, value.as_ref()).map_err(|message| Unfit { field: "value", message })?;
-        Ok(Self { property, operator, value })
+        value_fits(operator, value.as_ref()).map_err(|message| Unfit {
+            field: "value",
+            message,
+        })?;
+        Ok(Self {
+            property,
+            operator,
+            value,
+        })
     }
     pub(in crate::nudge) fn property(&self) -> &str {
         &self.property
@@ -86,7 +97,9 @@ impl Condition {
     /// Whether `properties`, an event's, meet the condition. A property of another type does not compare:
     /// only the negations `NE` and `NOT_IN` hold for it.
     pub(in crate::nudge) fn holds(&self, properties: &Value) -> bool {
-        let found = properties.get(&self.property).filter(|value| !value.is_null());
+        let found = properties
+            .get(&self.property)
+            .filter(|value| !value.is_null());
         match (self.operator, found, &self.value) {
             (Operator::Exists, found, _) => found.is_some(),
             (Operator::NotExists, found, _) => found.is_none(),
@@ -96,10 +109,18 @@ impl Condition {
             (Operator::Eq, Some(found), Some(value)) => same(found, value),
             (Operator::In, Some(found), Some(value)) => among(found, value),
             (Operator::Contains, Some(found), Some(value)) => contains(found, value),
-            (Operator::Gt, Some(found), Some(value)) => order(found, value).is_some_and(Ordering::is_gt),
-            (Operator::Gte, Some(found), Some(value)) => order(found, value).is_some_and(Ordering::is_ge),
-            (Operator::Lt, Some(found), Some(value)) => order(found, value).is_some_and(Ordering::is_lt),
-            (Operator::Lte, Some(found), Some(value)) => order(found, value).is_some_and(Ordering::is_le),
+            (Operator::Gt, Some(found), Some(value)) => {
+                order(found, value).is_some_and(Ordering::is_gt)
+            }
+            (Operator::Gte, Some(found), Some(value)) => {
+                order(found, value).is_some_and(Ordering::is_ge)
+            }
+            (Operator::Lt, Some(found), Some(value)) => {
+                order(found, value).is_some_and(Ordering::is_lt)
+            }
+            (Operator::Lte, Some(found), Some(value)) => {
+                order(found, value).is_some_and(Ordering::is_le)
+            }
             _ => false,
         }
     }
@@ -109,20 +130,27 @@ fn value_fits(operator: Operator, value: Option<&Value>) -> Result<(), String> {
     let Some(value) = value else {
         return match operator {
             Operator::Exists | Operator::NotExists => Ok(()),
-            _ => Err("this operator needs a value; ask for a missing property with NOT_EXISTS".into()),
+            _ => Err(
+                "this operator needs a value; ask for a missing property with NOT_EXISTS".into(),
+            ),
         };
     };
     match operator {
         Operator::Exists | Operator::NotExists => Err("EXISTS and NOT_EXISTS take no value".into()),
         Operator::Eq | Operator::Ne => scalar_fits(value),
         Operator::Contains => scalar_fits(value).and_then(|()| match value {
-            Value::String(text) if text.is_empty() => Err("every text contains the empty text".into()),
+            Value::String(text) if text.is_empty() => {
+                Err("every text contains the empty text".into())
+            }
             _ => Ok(()),
         }),
         Operator::In | Operator::NotIn => {
             let values = value.as_array().ok_or("IN and NOT_IN need a list")?;
             if values.is_empty() || values.len() > VALUES_MAX {
-                return Err(format!("the list has 1 to {VALUES_MAX} values, not {}", values.len()));
+                return Err(format!(
+                    "the list has 1 to {VALUES_MAX} values, not {}",
+                    values.len()
+                ));
             }
             values.iter().try_for_each(scalar_fits)
         }
@@ -136,9 +164,9 @@ fn value_fits(operator: Operator, value: Option<&Value>) -> Result<(), String> {
 
 fn scalar_fits(value: &Value) -> Result<(), String> {
     match value {
-        Value::String(text) if text.chars().count() > TEXT_CHARS_MAX => {
-            Err(format!("a text to compare with has at most {TEXT_CHARS_MAX} characters"))
-        }
+        Value::String(text) if text.chars().count() > TEXT_CHARS_MAX => Err(format!(
+            "a text to compare with has at most {TEXT_CHARS_MAX} characters"
+        )),
         Value::String(_) | Value::Number(_) | Value::Bool(_) => Ok(()),
         Value::Null | Value::Array(_) | Value::Object(_) => {
             Err("a value to compare with is a text, a number or a boolean".into())
@@ -183,7 +211,12 @@ fn instant(text: &str) -> Option<DateTime<Utc>> {
     if let Ok(at) = DateTime::parse_from_rfc3339(text) {
         return Some(at.to_utc());
     }
-    Some(text.parse::<NaiveDate>().ok()?.and_hms_opt(0, 0, 0)?.and_utc())
+    Some(
+        text.parse::<NaiveDate>()
+            .ok()?
+            .and_hms_opt(0, 0, 0)?
+            .and_utc(),
+    )
 }
 
 #[cfg(test)]
@@ -201,34 +234,103 @@ mod tests {
         use Operator::{Contains, Eq, Exists, Gt, Gte, In, Lt, Lte, Ne, NotExists, NotIn};
         let none = Value::Null;
         for (operator, value, holds, fails) in [
-            (Eq, json!("pro"), vec![json!("pro")], vec![json!("Pro"), json!(1), json!(null), json!(["pro"])]),
-            (Eq, json!(1), vec![json!(1), json!(1.0)], vec![json!("1"), json!(true), json!(2)]),
-            (Eq, json!(true), vec![json!(true)], vec![json!(false), json!("true"), json!(1)]),
-            (Ne, json!("pro"), vec![json!("free"), json!(null), json!(1)], vec![json!("pro")]),
-            (In, json!(["a", 2]), vec![json!("a"), json!(2.0)], vec![json!("b"), json!("2"), json!(null)]),
-            (NotIn, json!(["a", 2]), vec![json!("b"), json!(null)], vec![json!("a"), json!(2)]),
-            (Contains, json!("ro"), vec![json!("pro")], vec![json!("PRO"), json!("p"), json!(null), json!(1)]),
-            (Contains, json!("pro"), vec![json!(["free", "pro"])], vec![json!(["professional"]), json!([])]),
-            (Gt, json!(3), vec![json!(3.5), json!(4)], vec![json!(3), json!("4"), json!(null), json!(true)]),
+            (
+                Eq,
+                json!("pro"),
+                vec![json!("pro")],
+                vec![json!("Pro"), json!(1), json!(null), json!(["pro"])],
+            ),
+            (
+                Eq,
+                json!(1),
+                vec![json!(1), json!(1.0)],
+                vec![json!("1"), json!(true), json!(2)],
+            ),
+            (
+                Eq,
+                json!(true),
+                vec![json!(true)],
+                vec![json!(false), json!("true"), json!(1)],
+            ),
+            (
+                Ne,
+                json!("pro"),
+                vec![json!("free"), json!(null), json!(1)],
+                vec![json!("pro")],
+            ),
+            (
+                In,
+                json!(["a", 2]),
+                vec![json!("a"), json!(2.0)],
+                vec![json!("b"), json!("2"), json!(null)],
+            ),
+            (
+                NotIn,
+                json!(["a", 2]),
+                vec![json!("b"), json!(null)],
+                vec![json!("a"), json!(2)],
+            ),
+            (
+                Contains,
+                json!("ro"),
+                vec![json!("pro")],
+                vec![json!("PRO"), json!("p"), json!(null), json!(1)],
+            ),
+            (
+                Contains,
+                json!("pro"),
+                vec![json!(["free", "pro"])],
+                vec![json!(["professional"]), json!([])],
+            ),
+            (
+                Gt,
+                json!(3),
+                vec![json!(3.5), json!(4)],
+                vec![json!(3), json!("4"), json!(null), json!(true)],
+            ),
             (Gte, json!(3), vec![json!(3)], vec![json!(2.999)]),
             (Lt, json!(3), vec![json!(-1)], vec![json!(3), json!("1")]),
             (Lte, json!(3), vec![json!(3.0)], vec![json!(3.1)]),
-            (Gt, json!(9_007_199_254_740_992_i64), vec![json!(9_007_199_254_740_993_i64)], vec![json!(9_007_199_254_740_992_i64)]),
+            (
+                Gt,
+                json!(9_007_199_254_740_992_i64),
+                vec![json!(9_007_199_254_740_993_i64)],
+                vec![json!(9_007_199_254_740_992_i64)],
+            ),
             (
                 Gt,
                 json!("2026-01-01"),
-                vec![json!("2026-01-01T00:00:01Z"), json!("2026-01-01T00:30:00-01:00")],
-                vec![json!("2026-01-01"), json!("2026-01-01T00:30:00+01:00"), json!("soon"), json!(3)],
+                vec![
+                    json!("2026-01-01T00:00:01Z"),
+                    json!("2026-01-01T00:30:00-01:00"),
+                ],
+                vec![
+                    json!("2026-01-01"),
+                    json!("2026-01-01T00:30:00+01:00"),
+                    json!("soon"),
+                    json!(3),
+                ],
             ),
-            (Exists, none.clone(), vec![json!(""), json!(false)], vec![json!(null)]),
+            (
+                Exists,
+                none.clone(),
+                vec![json!(""), json!(false)],
+                vec![json!(null)],
+            ),
             (NotExists, none, vec![json!(null)], vec![json!(0)]),
         ] {
             let condition = condition(operator, value);
             for found in holds {
-                assert!(condition.holds(&json!({ "p": found })), "{condition:?} {found}");
+                assert!(
+                    condition.holds(&json!({ "p": found })),
+                    "{condition:?} {found}"
+                );
             }
             for found in fails {
-                assert!(!condition.holds(&json!({ "p": found })), "{condition:?} {found}");
+                assert!(
+                    !condition.holds(&json!({ "p": found })),
+                    "{condition:?} {found}"
+                );
             }
         }
     }
@@ -237,22 +339,49 @@ mod tests {
     fn a_missing_property_is_like_null() {
         for operator in [Operator::Eq, Operator::Ne, Operator::Contains] {
             let condition = condition(operator, json!("x"));
-            assert_eq!(condition.holds(&json!({})), condition.holds(&json!({"p": null})));
-            assert_eq!(condition.holds(&json!([])), condition.holds(&json!({"p": null})));
+            assert_eq!(
+                condition.holds(&json!({})),
+                condition.holds(&json!({"p": null}))
+            );
+            assert_eq!(
+                condition.holds(&json!([])),
+                condition.holds(&json!({"p": null}))
+            );
         }
     }
 
     #[test]
     fn a_negation_holds_exactly_where_its_positive_does_not() {
-        let values = [json!(null), json!("a"), json!(1), json!(1.5), json!(true), json!(["a"]), json!({"a": 1})];
-        let scalars = [json!("a"), json!(1), json!(1.5), json!(true), json!("2026-01-01")];
+        let values = [
+            json!(null),
+            json!("a"),
+            json!(1),
+            json!(1.5),
+            json!(true),
+            json!(["a"]),
+            json!({"a": 1}),
+        ];
+        let scalars = [
+            json!("a"),
+            json!(1),
+            json!(1.5),
+            json!(true),
+            json!("2026-01-01"),
+        ];
         for found in &values {
             let properties = json!({ "p": found });
             for value in &scalars {
-                let holds = |operator, value: &Value| condition(operator, value.clone()).holds(&properties);
+                let holds =
+                    |operator, value: &Value| condition(operator, value.clone()).holds(&properties);
                 assert_ne!(holds(Operator::Eq, value), holds(Operator::Ne, value));
-                assert_ne!(holds(Operator::In, &json!([value])), holds(Operator::NotIn, &json!([value])));
-                assert_eq!(holds(Operator::Eq, value), holds(Operator::In, &json!([value])));
+                assert_ne!(
+                    holds(Operator::In, &json!([value])),
+                    holds(Operator::NotIn, &json!([value]))
+                );
+                assert_eq!(
+                    holds(Operator::Eq, value),
+                    holds(Operator::In, &json!([value]))
+                );
                 if matches!(value, Value::Number(_)) {
                     let (gt, gte, lt, lte) = (
                         holds(Operator::Gt, value),
@@ -260,7 +389,10 @@ mod tests {
                         holds(Operator::Lt, value),
                         holds(Operator::Lte, value),
                     );
-                    assert!(!(gt && lt) && (!gt || gte) && (!lt || lte), "{found} {value}");
+                    assert!(
+                        !(gt && lt) && (!gt || gte) && (!lt || lte),
+                        "{found} {value}"
+                    );
                     assert_eq!(gte && lte, holds(Operator::Eq, value), "{found} {value}");
                 }
             }

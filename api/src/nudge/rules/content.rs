@@ -50,12 +50,16 @@ impl Action {
     fn checked(self) -> Result<Self, Unfit> {
         let url = self.url.trim();
         if url.chars().count() > URL_CHARS_MAX {
-            return Err(unfit("action.url", format!("a url has at most {URL_CHARS_MAX} characters")));
+            return Err(unfit(
+                "action.url",
+                format!("a url has at most {URL_CHARS_MAX} characters"),
+            ));
         }
         if !is_path(url) && !is_web_url(url) {
             return Err(unfit(
                 "action.url",
-                "a url is http, https or a path of the surface's own site that begins with one /".into(),
+                "a url is http, https or a path of the surface's own site that begins with one /"
+                    .into(),
             ));
         }
         Ok(Self {
@@ -69,12 +73,15 @@ impl Action {
 fn is_path(url: &str) -> bool {
     url.starts_with('/')
         && !url.starts_with("//")
-        && !url.chars().any(|c| c == '\\' || c.is_control() || c.is_whitespace())
+        && !url
+            .chars()
+            .any(|c| c == '\\' || c.is_control() || c.is_whitespace())
 }
 
 fn is_web_url(url: &str) -> bool {
     !url.chars().any(char::is_control)
-        && Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        && Url::parse(url)
+            .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
 fn line(field: &'static str, given: &str, chars_max: usize) -> Result<String, Unfit> {
@@ -89,13 +96,19 @@ fn text(field: &'static str, given: &str, chars_max: usize) -> Result<String, Un
     let given = given.trim();
     let chars = given.chars().count();
     if chars == 0 || chars > chars_max {
-        return Err(unfit(field, format!("{field} has 1 to {chars_max} characters, not {chars}")));
+        return Err(unfit(
+            field,
+            format!("{field} has 1 to {chars_max} characters, not {chars}"),
+        ));
     }
     if given.chars().any(|c| c.is_control() && c != '\n') {
         return Err(unfit(field, format!("{field} holds a control character")));
     }
     if looks_like_markup(given) {
-        return Err(unfit(field, format!("{field} is plain text, and < before a letter begins markup")));
+        return Err(unfit(
+            field,
+            format!("{field} is plain text, and < before a letter begins markup"),
+        ));
     }
     Ok(given.to_owned())
 }
@@ -123,7 +136,9 @@ pub(in crate::nudge) fn key_is_fit(key: &str) -> Result<(), String> {
 fn name_is_fit(what: &str, name: &str, chars_max: usize) -> Result<(), String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     if name.is_empty() || name.len() > chars_max || !name.chars().all(allowed) {
-        return Err(format!("{what} has 1 to {chars_max} letters, digits and characters of _-."));
+        return Err(format!(
+            "{what} has 1 to {chars_max} letters, digits and characters of _-."
+        ));
     }
     Ok(())
 }
@@ -149,9 +164,25 @@ mod tests {
 
     #[test]
     fn a_content_within_bounds_is_kept_trimmed() {
-        let kept = content(" Hello ", "One.\nTwo: 1 < 2 <3", Some(("Go", " /plans?from=nudge#top "))).checked();
-        assert_eq!(kept, Ok(content("Hello", "One.\nTwo: 1 < 2 <3", Some(("Go", "/plans?from=nudge#top")))));
-        assert!(content(&"ä".repeat(120), &"b".repeat(2_000), None).checked().is_ok());
+        let kept = content(
+            " Hello ",
+            "One.\nTwo: 1 < 2 <3",
+            Some(("Go", " /plans?from=nudge#top ")),
+        )
+        .checked();
+        assert_eq!(
+            kept,
+            Ok(content(
+                "Hello",
+                "One.\nTwo: 1 < 2 <3",
+                Some(("Go", "/plans?from=nudge#top"))
+            ))
+        );
+        assert!(
+            content(&"ä".repeat(120), &"b".repeat(2_000), None)
+                .checked()
+                .is_ok()
+        );
     }
 
     #[test]
@@ -175,8 +206,16 @@ mod tests {
 
     #[test]
     fn an_action_leads_to_the_web_or_to_a_path_of_the_site_and_nowhere_else() {
-        for url in ["https://example.com/a?b=c#d", "http://localhost:3000", "/", "/a/b?c=d"] {
-            assert!(content("t", "b", Some(("Go", url))).checked().is_ok(), "{url}");
+        for url in [
+            "https://example.com/a?b=c#d",
+            "http://localhost:3000",
+            "/",
+            "/a/b?c=d",
+        ] {
+            assert!(
+                content("t", "b", Some(("Go", url))).checked().is_ok(),
+                "{url}"
+            );
         }
         for url in [
             "",

@@ -31,5 +31,7 @@ pub(super) fn read(cx: &Cx, cursor: &str) -> Result<LogPlace> {
 
 fn mark(cx: &Cx, place: &[u8]) -> [u8; MARK] {
     let bound_to = format!("nudge stream/{}/", cx.tenant().uuid());
-    cx.env().secrets.mark(&[bound_to.as_bytes(), place].concat())
+    cx.env()
+        .secrets
+        .mark(&[bound_to.as_bytes(), place].concat())
 }

@@ -97,7 +97,13 @@ impl Streams {
             missed: Arc::clone(&missed),
         });
         hub.joined.notify_one();
-        Seat { hub: Arc::clone(hub), number, begin: Some(begin), frames, missed }
+        Seat {
+            hub: Arc::clone(hub),
+            number,
+            begin: Some(begin),
+            frames,
+            missed,
+        }
     }
     /// How many subscribers sit here.
     pub fn len(&self) -> usize {
@@ -176,14 +182,19 @@ impl Room {
             }
         }
         for contact in &seated.contacts {
-            self.by_contact.entry((seated.tenant, *contact)).or_default().push(self.last_number);
+            self.by_contact
+                .entry((seated.tenant, *contact))
+                .or_default()
+                .push(self.last_number);
         }
         *self.by_tenant.entry(seated.tenant).or_default() += 1;
         self.seated.insert(self.last_number, seated);
         self.last_number
     }
     fn leave(&mut self, number: u64) {
-        let Some(seated) = self.seated.remove(&number) else { return };
+        let Some(seated) = self.seated.remove(&number) else {
+            return;
+        };
         for contact in seated.contacts {
             let listener = (seated.tenant, contact);
             if let Some(numbers) = self.by_contact.get_mut(&listener) {
@@ -202,11 +213,16 @@ impl Room {
     }
     fn tell(&mut self, listener: Listener, frame: &Frame) {
         for number in self.by_contact.get(&listener).into_iter().flatten() {
-            let Some(seated) = self.seated.get_mut(number) else { continue };
+            let Some(seated) = self.seated.get_mut(number) else {
+                continue;
+            };
             if !frame.is_for(seated.surface.as_deref()) {
                 continue;
             }
-            let told = seated.queue.as_ref().map(|queue| queue.try_send(frame.clone()));
+            let told = seated
+                .queue
+                .as_ref()
+                .map(|queue| queue.try_send(frame.clone()));
             if !matches!(told, Some(Ok(()))) {
                 seated.queue = None;
                 seated.missed.fetch_add(1, Ordering::Relaxed);
@@ -223,11 +239,16 @@ impl Room {
         numbers.sort_unstable();
         numbers.dedup();
         for number in numbers {
-            let Some(seated) = self.seated.get_mut(&number) else { continue };
+            let Some(seated) = self.seated.get_mut(&number) else {
+                continue;
+            };
             for contact in contacts {
                 if !seated.contacts.contains(contact) {
                     seated.contacts.push(*contact);
-                    self.by_contact.entry((tenant, *contact)).or_default().push(number);
+                    self.by_contact
+                        .entry((tenant, *contact))
+                        .or_default()
+                        .push(number);
                 }
             }
         }

@@ -77,7 +77,10 @@ impl Tail {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(error = format!("{:#}", anyhow::Error::new(error)), "the nudge stream cannot read the log, it tries again");
+                    tracing::warn!(
+                        error = format!("{:#}", anyhow::Error::new(error)),
+                        "the nudge stream cannot read the log, it tries again"
+                    );
                     gap = READ_GAP_FAILED;
                 }
             }
@@ -128,7 +131,14 @@ impl Tail {
             .filter_map(|line| Some((line, (line.tenant_id, line.contact_id?))))
             .filter(|(_, (tenant, contact))| self.hub.listens(*tenant, *contact))
             .collect();
-        let shelf = self.shelf(heard.iter().filter_map(|(line, _)| line.delivery()).collect()).await?;
+        let shelf = self
+            .shelf(
+                heard
+                    .iter()
+                    .filter_map(|(line, _)| line.delivery())
+                    .collect(),
+            )
+            .await?;
         let frames = heard
             .iter()
             .filter_map(|(line, listener)| Some((*listener, shelf.frame(line)?)));
@@ -186,7 +196,9 @@ impl Tail {
             .await?;
         let nudges: HashMap<_, _> = shared(nudges, |row: &nudge::Model| row.id);
         for version in versions {
-            let Some(nudge) = nudges.get(&version.nudge_id) else { continue };
+            let Some(nudge) = nudges.get(&version.nudge_id) else {
+                continue;
+            };
             let kept = (Arc::new(version), Arc::clone(nudge));
             self.versions.insert(kept.0.id, kept.clone()).await;
             found.push(kept);
@@ -196,7 +208,9 @@ impl Tail {
 
     /// Whoever listens to one contact of a family that a merge made hears all of it.
     async fn merge(&self, line: &Line) -> Result<()> {
-        let Some(contact): Option<ContactId> = line.contact_id else { return Ok(()) };
+        let Some(contact): Option<ContactId> = line.contact_id else {
+            return Ok(());
+        };
         if !self.hub.hears(line.tenant_id) {
             return Ok(());
         }

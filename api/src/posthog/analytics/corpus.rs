@@ -41,7 +41,9 @@ pub(in crate::posthog) const EXPRESSIONS: &[&str] = &[
 /// The queries of the join: activity, metrics, and both, with one window and with several.
 pub(in crate::posthog) fn statements() -> Vec<String> {
     const DAY_S: i64 = 86_400;
-    let activity = |days: i64| Spec::Activity { window_s: days * DAY_S };
+    let activity = |days: i64| Spec::Activity {
+        window_s: days * DAY_S,
+    };
     let metrics: Vec<Spec> = EXPRESSIONS
         .iter()
         .zip(1..)
@@ -50,7 +52,10 @@ pub(in crate::posthog) fn statements() -> Vec<String> {
             window_s: days * DAY_S,
         })
         .collect();
-    let mut asked = vec![vec![activity(30)], vec![activity(7), activity(30), activity(90)]];
+    let mut asked = vec![
+        vec![activity(30)],
+        vec![activity(7), activity(30), activity(90)],
+    ];
     asked.extend(metrics.iter().cloned().map(|metric| vec![metric]));
     asked.push([vec![activity(30)], metrics].concat());
     let ids = ["a".to_owned()];

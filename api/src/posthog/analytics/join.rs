@@ -113,7 +113,12 @@ impl Posthog {
             let mut complete = true;
             for spec in &specs {
                 let key = person.key(connection, spec);
-                let known = self.join.cells.get(&key).await.filter(|(at, _)| is_fresh(*at, now));
+                let known = self
+                    .join
+                    .cells
+                    .get(&key)
+                    .await
+                    .filter(|(at, _)| is_fresh(*at, now));
                 if let Some((_, joined)) = known {
                     found.insert((person.contact, spec.clone()), Ok(joined));
                 } else {
@@ -126,7 +131,8 @@ impl Posthog {
             }
         }
         let outcome = if wanted.is_empty() { "hit" } else { "miss" };
-        metrics::counter!("growthos_posthog_cache_total", "cache" => "join", "outcome" => outcome).increment(1);
+        metrics::counter!("growthos_posthog_cache_total", "cache" => "join", "outcome" => outcome)
+            .increment(1);
         let mut asked = Vec::new();
         for spec in wanted {
             match self.rejected(connection, &spec, now).await {
@@ -162,7 +168,10 @@ impl Posthog {
                 Ok((as_of, cells)) => {
                     for (person, cells) in people.iter().zip(cells) {
                         for (spec, cell) in specs.iter().zip(cells) {
-                            let joined = Joined { cell: cell.clone(), as_of: *as_of };
+                            let joined = Joined {
+                                cell: cell.clone(),
+                                as_of: *as_of,
+                            };
                             found.insert((person.contact, spec.clone()), Ok(joined));
                         }
                     }
@@ -175,7 +184,10 @@ impl Posthog {
                     for spec in specs {
                         if matches!(failure, Failure::Refused { .. }) {
                             let key = (connection.cache_key(), spec.clone());
-                            self.join.rejections.insert(key, (self.clock.now(), failure.clone())).await;
+                            self.join
+                                .rejections
+                                .insert(key, (self.clock.now(), failure.clone()))
+                                .await;
                         }
                         for person in people {
                             found.insert((person.contact, spec.clone()), Err(failure.clone()));
@@ -186,7 +198,12 @@ impl Posthog {
         }
     }
     /// One query, or a share in the same one already under way.
-    async fn fly(&self, connection: &Connection, people: &[Person], specs: &[Arc<Spec>]) -> Arc<Landed> {
+    async fn fly(
+        &self,
+        connection: &Connection,
+        people: &[Person],
+        specs: &[Arc<Spec>],
+    ) -> Arc<Landed> {
         let flight = Flight {
             connection: connection.cache_key(),
             people: people.to_vec(),
@@ -195,30 +212,54 @@ impl Posthog {
         let landed = self
             .join
             .flights
-            .get_with(flight.clone(), async { Arc::new(self.land(connection, people, specs).await) })
+            .get_with(flight.clone(), async {
+                Arc::new(self.land(connection, people, specs).await)
+            })
             .await;
         self.join.flights.invalidate(&flight).await;
         landed
     }
-    async fn land(&self, connection: &Connection, people: &[Person], specs: &[Arc<Spec>]) -> Landed {
+    async fn land(
+        &self,
+        connection: &Connection,
+        people: &[Person],
+        specs: &[Arc<Spec>],
+    ) -> Landed {
         let asked: Vec<&Spec> = specs.iter().map(AsRef::as_ref).collect();
         let ids: Vec<&[String]> = people.iter().map(|person| person.ids.as_slice()).collect();
         let made = statement(&asked, &ids);
-        let table = self.query(connection, "growthos.contacts", &made.text, &made.values).await?;
+        let table = self
+            .query(connection, "growthos.contacts", &made.text, &made.values)
+            .await?;
         let cells = read(&asked, people.len(), &table)
             .ok_or_else(|| Failure::answer("its rows are not those of the query".into()))?;
         let now = self.clock.now();
         for (person, cells) in people.iter().zip(&cells) {
             for (spec, cell) in specs.iter().zip(cells) {
-                let joined = Joined { cell: cell.clone(), as_of: table.as_of };
-                self.join.cells.insert(person.key(connection, spec), (now, joined)).await;
+                let joined = Joined {
+                    cell: cell.clone(),
+                    as_of: table.as_of,
+                };
+                self.join
+                    .cells
+                    .insert(person.key(connection, spec), (now, joined))
+                    .await;
             }
         }
         Ok((table.as_of, cells))
     }
     /// PostHog's refusal of a spec, a little while ago.
-    async fn rejected(&self, connection: &Connection, spec: &Arc<Spec>, now: DateTime<Utc>) -> Option<Failure> {
-        let (at, failure) = self.join.rejections.get(&(connection.cache_key(), spec.clone())).await?;
+    async fn rejected(
+        &self,
+        connection: &Connection,
+        spec: &Arc<Spec>,
+        now: DateTime<Utc>,
+    ) -> Option<Failure> {
+        let (at, failure) = self
+            .join
+            .rejections
+            .get(&(connection.cache_key(), spec.clone()))
+            .await?;
         is_fresh(at, now).then_some(failure)
     }
 }
@@ -280,7 +321,10 @@ mod tests {
 
     #[test]
     fn a_usual_page_is_one_query() {
-        assert_eq!(sizes((0..100).map(|n| person(n, 3, 40)).collect()), [vec![3; 100]]);
+        assert_eq!(
+            sizes((0..100).map(|n| person(n, 3, 40)).collect()),
+            [vec![3; 100]]
+        );
         assert!(pages(vec![]).is_empty());
     }
 
@@ -288,7 +332,11 @@ mod tests {
     fn a_page_with_too_many_ids_or_bytes_is_cut_between_people() {
         let people = vec![person(1, 6_000, 10), person(2, 4_000, 10), person(3, 1, 10)];
         assert_eq!(sizes(people), [vec![6_000, 4_000], vec![1]]);
-        let people = vec![person(1, 1_000, 197), person(2, 1_000, 197), person(3, 1_000, 197)];
+        let people = vec![
+            person(1, 1_000, 197),
+            person(2, 1_000, 197),
+            person(3, 1_000, 197),
+        ];
         assert_eq!(sizes(people), [vec![1_000, 1_000], vec![1_000]]);
         assert_eq!(sizes(vec![person(1, 20_000, 5)]), [vec![10_000]]);
         assert_eq!(sizes(vec![person(1, 9_000, 197)]), [vec![2_000]]);

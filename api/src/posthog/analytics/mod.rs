@@ -26,7 +26,10 @@ use super::{
     queries,
 };
 use crate::{
-    base::{Cx, Error, ErrorCode, Result, gql::{Duration, Url}},
+    base::{
+        Cx, Error, ErrorCode, Result,
+        gql::{Duration, Url},
+    },
     contact,
 };
 
@@ -43,7 +46,9 @@ const ACTIVITY_WINDOW: TimeDelta = TimeDelta::days(30);
 /// What a field asks of PostHog about one contact.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Item {
-    Activity { window_s: i64 },
+    Activity {
+        window_s: i64,
+    },
     /// By the metric's key.
     Metric(String),
 }
@@ -58,7 +63,10 @@ impl AnalyticsLoader {
     pub(super) const fn new(cx: Cx, posthog: Arc<Posthog>) -> Self {
         Self { cx, posthog }
     }
-    async fn answer(&self, asked: &[(ContactId, Item)]) -> Result<HashMap<(ContactId, Item), Answer>> {
+    async fn answer(
+        &self,
+        asked: &[(ContactId, Item)],
+    ) -> Result<HashMap<(ContactId, Item), Answer>> {
         let contacts: BTreeSet<ContactId> = asked.iter().map(|(contact, _)| *contact).collect();
         let contacts: Vec<ContactId> = contacts.into_iter().collect();
         let keys: BTreeSet<&str> = asked.iter().filter_map(|(_, item)| item.metric()).collect();
@@ -79,11 +87,18 @@ impl AnalyticsLoader {
         let people = contacts.iter().filter_map(|contact| {
             // A contact always has an id of its own: one without is not there, or another tenant's.
             let ids = ids.remove(contact).filter(|ids| !ids.is_empty())?;
-            Some(Person { contact: *contact, ids })
+            Some(Person {
+                contact: *contact,
+                ids,
+            })
         });
         let cells = self
             .posthog
-            .join(&connection, people.collect(), specs.values().cloned().collect())
+            .join(
+                &connection,
+                people.collect(),
+                specs.values().cloned().collect(),
+            )
             .await;
         let answers = asked.iter().map(|(contact, item)| {
             let answer = match specs.get(item) {
@@ -126,7 +141,9 @@ impl Item {
 /// What is to be asked for an item; `None` when the tenant has no such metric.
 fn spec(item: &Item, metrics: &HashMap<String, metric::Model>) -> Option<Spec> {
     match item {
-        Item::Activity { window_s } => Some(Spec::Activity { window_s: *window_s }),
+        Item::Activity { window_s } => Some(Spec::Activity {
+            window_s: *window_s,
+        }),
         Item::Metric(key) => metrics.get(key).map(|metric| Spec::Metric {
             expression: metric.expression.clone(),
             window_s: metric.window_s,
@@ -136,12 +153,22 @@ fn spec(item: &Item, metrics: &HashMap<String, metric::Model>) -> Option<Spec> {
 
 fn unknown_metric(item: &Item) -> Error {
     let key = item.metric().unwrap_or_default();
-    Error::user(ErrorCode::NotFound, "key", format!("there is no metric with the key {key:?}"))
+    Error::user(
+        ErrorCode::NotFound,
+        "key",
+        format!("there is no metric with the key {key:?}"),
+    )
 }
 
 fn refusal(item: &Item, failure: &Failure) -> Error {
     match (item, failure) {
-        (Item::Metric(key), Failure::Refused { status: 400, detail }) => Error::invalid(
+        (
+            Item::Metric(key),
+            Failure::Refused {
+                status: 400,
+                detail,
+            },
+        ) => Error::invalid(
             "key",
             format!("PostHog refused the expression of the metric {key:?}: {detail}"),
         ),
@@ -187,7 +214,10 @@ impl ContactAnalytics {
     async fn activity(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "How far back to look, PT1M to P366D.", default_with = "Duration(ACTIVITY_WINDOW)")]
+        #[graphql(
+            desc = "How far back to look, PT1M to P366D.",
+            default_with = "Duration(ACTIVITY_WINDOW)"
+        )]
         window: Duration,
     ) -> Option<async_graphql::Result<ContactActivity>> {
         let found = async {
@@ -230,7 +260,10 @@ impl ContactAnalytics {
             Ok(loaders(ctx)?.flags.ask(asked).await?.unwrap_or_default())
         };
         let found: Result<Vec<FeatureFlagValue>, Arc<Error>> = found.await;
-        found.map_err(Into::into).map(|values| values.into_iter().next()).transpose()
+        found
+            .map_err(Into::into)
+            .map(|values| values.into_iter().next())
+            .transpose()
     }
 
     /// Feature flags' values for this contact, in the order of their definitions. Reading them tells PostHog nothing: it is no
@@ -238,7 +271,9 @@ impl ContactAnalytics {
     async fn feature_flags(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Only the flags of these keys; those that do not exist are left out. Without it, all flags.")]
+        #[graphql(
+            desc = "Only the flags of these keys; those that do not exist are left out. Without it, all flags."
+        )]
         keys: Option<Vec<String>>,
     ) -> Option<async_graphql::Result<Vec<FeatureFlagValue>>> {
         let found = async {
@@ -247,7 +282,9 @@ impl ContactAnalytics {
                 let asked = (self.contact, Wanted::All);
                 return Ok(loader.ask(asked).await?.unwrap_or_default());
             };
-            let asked = keys.into_iter().map(|key| loader.ask((self.contact, Wanted::Key(key))));
+            let asked = keys
+                .into_iter()
+                .map(|key| loader.ask((self.contact, Wanted::Key(key))));
             let values = futures_util::future::try_join_all(asked).await?;
             Ok(values.into_iter().flatten().flatten().collect())
         };
@@ -258,7 +295,11 @@ impl ContactAnalytics {
     /// The person's page in PostHog.
     async fn person_url(&self, ctx: &Context<'_>) -> Option<async_graphql::Result<Url>> {
         let found = async { loaders(ctx)?.persons.ask(self.contact).await };
-        found.await.map_err(Into::into).map(|url| url.map(|url| Url(url.into()))).transpose()
+        found
+            .await
+            .map_err(Into::into)
+            .map(|url| url.map(|url| Url(url.into())))
+            .transpose()
     }
 }
 

@@ -76,13 +76,20 @@ impl Spec {
                 Expr::call("count", vec![]),
                 Expr::call(
                     "countIf",
-                    vec![Expr::binary(BinaryOp::Equal, event, Expr::string("$pageview"))],
+                    vec![Expr::binary(
+                        BinaryOp::Equal,
+                        event,
+                        Expr::string("$pageview"),
+                    )],
                 ),
                 Expr::call("uniq", vec![Expr::field(["$session_id"])]),
                 Expr::call("uniq", vec![Expr::call("toDate", vec![at.clone()])]),
                 Expr::call("min", vec![at.clone()]),
                 Expr::call("max", vec![at.clone()]),
-                Expr::call("argMax", vec![Expr::field(["properties", "$current_url"]), at]),
+                Expr::call(
+                    "argMax",
+                    vec![Expr::field(["properties", "$current_url"]), at],
+                ),
             ],
             // It was parsed, checked and printed when it was saved; should it be neither now, PostHog is
             // asked for nothing rather than for something that was never checked.
@@ -114,7 +121,10 @@ impl Spec {
                     active_days: days.as_i64()?,
                     first_seen_at: at(first),
                     last_seen_at: at(last),
-                    last_url: url.as_str().filter(|url| !url.is_empty()).map(str::to_owned),
+                    last_url: url
+                        .as_str()
+                        .filter(|url| !url.is_empty())
+                        .map(str::to_owned),
                 }))
             }
         }
@@ -131,17 +141,29 @@ pub(super) fn statement(specs: &[&Spec], people: &[&[String]]) -> Statement {
         let from = Expr::binary(BinaryOp::Subtract, Expr::call("now", vec![]), span);
         Expr::binary(BinaryOp::Greater, Expr::field(["timestamp"]), from)
     };
-    let window = |window_s: i64| format!("w{}", windows.iter().position(|w| *w == window_s).unwrap_or(0));
+    let window = |window_s: i64| {
+        format!(
+            "w{}",
+            windows.iter().position(|w| *w == window_s).unwrap_or(0)
+        )
+    };
     let cells: Vec<Expr> = specs
         .iter()
         .flat_map(|spec| {
             let within = since(&window(spec.window_s()));
-            spec.aggregates().into_iter().map(move |aggregate| narrow(aggregate, &within))
+            spec.aggregates()
+                .into_iter()
+                .map(move |aggregate| narrow(aggregate, &within))
         })
         .collect();
     let columns = |person: Expr| -> Vec<Column> {
-        let named = cells.iter().enumerate().map(|(at, cell)| cell.clone().named(format!("c{at}")));
-        std::iter::once(person.named("contact")).chain(named).collect()
+        let named = cells
+            .iter()
+            .enumerate()
+            .map(|(at, cell)| cell.clone().named(format!("c{at}")));
+        std::iter::once(person.named("contact"))
+            .chain(named)
+            .collect()
     };
     let id = || Expr::field(["distinct_id"]);
     let person = Expr::call(
@@ -179,10 +201,19 @@ pub(super) fn statement(specs: &[&Spec], people: &[&[String]]) -> Statement {
     for (at, window_s) in windows.iter().enumerate() {
         values.insert(format!("w{at}"), json!(window_s));
     }
-    values.insert("span".into(), json!(windows.last().copied().unwrap_or_default()));
-    let places = people.iter().enumerate().flat_map(|(at, ids)| ids.iter().map(move |_| at + 1));
+    values.insert(
+        "span".into(),
+        json!(windows.last().copied().unwrap_or_default()),
+    );
+    let places = people
+        .iter()
+        .enumerate()
+        .flat_map(|(at, ids)| ids.iter().map(move |_| at + 1));
     values.insert("contacts".into(), places.collect());
-    values.insert("ids".into(), people.iter().copied().flatten().cloned().collect());
+    values.insert(
+        "ids".into(),
+        people.iter().copied().flatten().cloned().collect(),
+    );
     Statement {
         text: hogql::with_limit(query, ROWS_MAX, ROWS_MAX).to_string(),
         values,
@@ -222,7 +253,11 @@ pub(super) fn read(specs: &[&Spec], people: usize, table: &Table) -> Option<Vec<
         };
         specs.iter().map(empty).collect()
     });
-    Some(of_person.map(|cells| cells.unwrap_or_else(|| nobody.clone())).collect())
+    Some(
+        of_person
+            .map(|cells| cells.unwrap_or_else(|| nobody.clone()))
+            .collect(),
+    )
 }
 
 #[cfg(test)]
@@ -254,7 +289,12 @@ mod tests {
 
     #[test]
     fn one_select_holds_every_column_of_every_contact_and_no_value() {
-        let specs = [Spec::Activity { window_s: 7 * DAY_S }, metric("sum(toFloat(properties.amount))", 90)];
+        let specs = [
+            Spec::Activity {
+                window_s: 7 * DAY_S,
+            },
+            metric("sum(toFloat(properties.amount))", 90),
+        ];
         let people = [ids(&["ann", "anon'); DROP"]), ids(&["bob"])];
         let made = statement(&[&specs[0], &specs[1]], &[&people[0], &people[1]]);
         let within = |w: &str| format!("timestamp > now() - toIntervalSecond({{{w}}})");
@@ -290,7 +330,11 @@ mod tests {
         let spec = Spec::Activity { window_s: DAY_S };
         let made = statement(&[&spec], &[&ids(&["a"])]);
         assert!(!made.text.contains("UNION"), "{}", made.text);
-        assert!(made.text.ends_with("GROUP BY contact LIMIT 50000"), "{}", made.text);
+        assert!(
+            made.text.ends_with("GROUP BY contact LIMIT 50000"),
+            "{}",
+            made.text
+        );
     }
 
     #[test]
@@ -307,7 +351,17 @@ mod tests {
         let specs = [&specs[0], &specs[1]];
         let zero = "1970-01-01T00:00:00Z";
         let answer = table(json!([
-            [2, 5, 2, 1, 3, "2026-11-20T10:00:00Z", "2026-11-22T11:00:00Z", "/b", 42.5],
+            [
+                2,
+                5,
+                2,
+                1,
+                3,
+                "2026-11-20T10:00:00Z",
+                "2026-11-22T11:00:00Z",
+                "/b",
+                42.5
+            ],
             [0, 0, 0, 0, 0, zero, zero, null, 0],
             [3, 0, 0, 0, 0, zero, zero, "", 7],
         ]));
@@ -335,7 +389,12 @@ mod tests {
     #[test]
     fn a_table_of_another_shape_is_no_answer() {
         let spec = Spec::Activity { window_s: DAY_S };
-        for rows in [json!([[1, 2]]), json!([["a", 1, 1, 1, 1, "", "", ""]]), json!([[9, 1, 1, 1, 1, "", "", ""]]), json!([[]])] {
+        for rows in [
+            json!([[1, 2]]),
+            json!([["a", 1, 1, 1, 1, "", "", ""]]),
+            json!([[9, 1, 1, 1, 1, "", "", ""]]),
+            json!([[]]),
+        ] {
             assert_eq!(read(&[&spec], 1, &table(rows.clone())), None, "{rows}");
         }
     }

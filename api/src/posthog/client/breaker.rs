@@ -122,7 +122,10 @@ mod tests {
     fn five_failures_in_a_row_open_it_for_ten_seconds() {
         assert_eq!(failed(4).admit(at(0)), Ok(Turn::Usual));
         let mut breaker = failed(5);
-        let open = Open { until: at(10), limited: false };
+        let open = Open {
+            until: at(10),
+            limited: false,
+        };
         assert_eq!(breaker.admit(at(9)), Err(open));
         assert_eq!(breaker.admit(at(10)), Ok(Turn::Trial));
         assert_eq!(breaker.admit(at(10)), Err(open), "one trial at a time");
@@ -143,7 +146,10 @@ mod tests {
         for wait in [20, 40, 80, 120, 120] {
             assert_eq!(breaker.admit(at(now)), Ok(Turn::Trial));
             assert!(breaker.fail(Turn::Trial, at(now)));
-            assert_eq!(breaker.admit(at(now + wait - 1)).unwrap_err().until, at(now + wait));
+            assert_eq!(
+                breaker.admit(at(now + wait - 1)).unwrap_err().until,
+                at(now + wait)
+            );
             now += wait;
         }
         assert_eq!(breaker.admit(at(now)), Ok(Turn::Trial));
@@ -156,7 +162,13 @@ mod tests {
     fn a_peers_own_wait_is_kept_within_an_hour() {
         let mut breaker = Breaker::default();
         breaker.limit(Some(Duration::from_secs(59)), at(0));
-        assert_eq!(breaker.admit(at(58)), Err(Open { until: at(59), limited: true }));
+        assert_eq!(
+            breaker.admit(at(58)),
+            Err(Open {
+                until: at(59),
+                limited: true
+            })
+        );
         assert_eq!(breaker.admit(at(59)), Ok(Turn::Trial));
         breaker.limit(Some(Duration::from_secs(1_000_000)), at(59));
         assert_eq!(breaker.admit(at(60)).unwrap_err().until, at(59 + 3_600));

@@ -7,10 +7,19 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use governor::{Quota, RateLimiter, clock::Clock as _, middleware::NoOpMiddleware, nanos::Nanos, state::{InMemoryState, NotKeyed}};
+use governor::{
+    Quota, RateLimiter,
+    clock::Clock as _,
+    middleware::NoOpMiddleware,
+    nanos::Nanos,
+    state::{InMemoryState, NotKeyed},
+};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::{Endpoint, Failure, breaker::{Breaker, Turn}};
+use super::{
+    Endpoint, Failure,
+    breaker::{Breaker, Turn},
+};
 use crate::base::Clock;
 
 /// PostHog runs 3 queries of an organization at once.
@@ -21,8 +30,16 @@ const TURN_WAIT: Duration = Duration::from_secs(5);
 
 /// PostHog allows 240 queries in any minute and 2,400 in any hour. A bucket lets its burst *and* its refill
 /// pass in one window, so both together are the limit.
-const QUERIES_A_MINUTE: Rate = Rate { burst: 60, refill: 180, every: Duration::from_mins(1) };
-const QUERIES_AN_HOUR: Rate = Rate { burst: 600, refill: 1_800, every: Duration::from_hours(1) };
+const QUERIES_A_MINUTE: Rate = Rate {
+    burst: 60,
+    refill: 180,
+    every: Duration::from_mins(1),
+};
+const QUERIES_AN_HOUR: Rate = Rate {
+    burst: 600,
+    refill: 1_800,
+    every: Duration::from_hours(1),
+};
 
 struct Rate {
     burst: u32,
@@ -65,7 +82,10 @@ impl Gate {
             clock: clock.clone(),
             breaker: Mutex::default(),
             in_flight: Semaphore::new(in_flight),
-            buckets: rates.iter().filter_map(|rate| bucket(rate, clock)).collect(),
+            buckets: rates
+                .iter()
+                .filter_map(|rate| bucket(rate, clock))
+                .collect(),
         }
     }
     /// Waits for a turn. Fails when none comes in time, the budget is spent, or the peer is not to be asked now.
@@ -76,7 +96,10 @@ impl Gate {
         let Ok(Ok(permit)) = permit else {
             return Err(Failure::Limited { retry_after: None });
         };
-        let turn = self.breaker().admit(self.clock.now()).map_err(|open| self.shut(open))?;
+        let turn = self
+            .breaker()
+            .admit(self.clock.now())
+            .map_err(|open| self.shut(open))?;
         let pass = Pass {
             gate: self,
             turn: Some(turn),
@@ -85,14 +108,18 @@ impl Gate {
         for bucket in &self.buckets {
             if let Err(until) = bucket.check() {
                 let wait = until.wait_time_from(bucket.clock().now());
-                return Err(Failure::Limited { retry_after: Some(wait) });
+                return Err(Failure::Limited {
+                    retry_after: Some(wait),
+                });
             }
         }
         Ok(pass)
     }
     fn check_open(&self) -> Result<(), Failure> {
         let mut breaker = self.breaker();
-        let turn = breaker.admit(self.clock.now()).map_err(|open| self.shut(open))?;
+        let turn = breaker
+            .admit(self.clock.now())
+            .map_err(|open| self.shut(open))?;
         breaker.abandon(turn);
         Ok(())
     }
@@ -101,7 +128,10 @@ impl Gate {
         if open.limited {
             Failure::Limited { retry_after: left }
         } else {
-            Failure::Down { cause: super::Cause::Shut, retry_after: left }
+            Failure::Down {
+                cause: super::Cause::Shut,
+                retry_after: left,
+            }
         }
     }
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
@@ -115,7 +145,10 @@ impl Gate {
                     let endpoint = self.endpoint.name();
                     metrics::counter!("growthos_posthog_breaker_opened_total", "endpoint" => endpoint)
                         .increment(1);
-                    tracing::warn!(endpoint, "PostHog failed repeatedly: it is left alone for a while");
+                    tracing::warn!(
+                        endpoint,
+                        "PostHog failed repeatedly: it is left alone for a while"
+                    );
                 }
             }
             Some(Failure::Limited { retry_after }) => breaker.limit(*retry_after, now),
@@ -126,7 +159,8 @@ impl Gate {
 }
 
 fn bucket(rate: &Rate, clock: &Clock) -> Option<Bucket> {
-    let quota = Quota::with_period(rate.every / rate.refill)?.allow_burst(NonZeroU32::new(rate.burst)?);
+    let quota =
+        Quota::with_period(rate.every / rate.refill)?.allow_burst(NonZeroU32::new(rate.burst)?);
     Some(RateLimiter::direct_with_clock(quota, Wall(clock.clone())))
 }
 
@@ -182,7 +216,12 @@ mod tests {
             by_second.push(passes(&gate).await);
             clock.advance(TimeDelta::seconds(1));
         }
-        let most = |window: usize| by_second.windows(window).map(|seconds| seconds.iter().sum::<usize>()).max();
+        let most = |window: usize| {
+            by_second
+                .windows(window)
+                .map(|seconds| seconds.iter().sum::<usize>())
+                .max()
+        };
         assert_eq!(by_second[0], 60);
         assert!(most(60) <= Some(240), "{:?}", most(60));
         assert!(most(3_600) <= Some(2_400), "{:?}", most(3_600));

@@ -78,7 +78,10 @@ pub(super) enum Cause {
 
 impl Failure {
     pub(super) const fn answer(what: String) -> Self {
-        Self::Down { cause: Cause::Answer(what), retry_after: None }
+        Self::Down {
+            cause: Cause::Answer(what),
+            retry_after: None,
+        }
     }
     /// A word for metrics.
     const fn outcome(&self) -> &'static str {
@@ -98,8 +101,12 @@ impl Failure {
     /// What happened, for people.
     pub(super) fn told(&self) -> String {
         match self {
-            Self::Refused { status, detail } => format!("PostHog refused the request with {status}: {detail}"),
-            Self::Denied { status, detail } => format!("PostHog refused the credential with {status}: {detail}"),
+            Self::Refused { status, detail } => {
+                format!("PostHog refused the request with {status}: {detail}")
+            }
+            Self::Denied { status, detail } => {
+                format!("PostHog refused the credential with {status}: {detail}")
+            }
             Self::Limited { .. } => "too many requests to PostHog at once, try again later".into(),
             Self::Down { cause, .. } => match cause {
                 Cause::Timeout => "PostHog did not answer in time".into(),
@@ -120,7 +127,11 @@ impl From<Failure> for Error {
             Failure::Down { retry_after, .. } => ("POSTHOG_UNAVAILABLE", retry_after),
             Failure::Refused { .. } | Failure::Denied { .. } => ("POSTHOG_UNAVAILABLE", None),
         };
-        Self::Unavailable(Unavailable { code, message, retry_after })
+        Self::Unavailable(Unavailable {
+            code,
+            message,
+            retry_after,
+        })
     }
 }
 
@@ -146,7 +157,10 @@ pub(super) struct Gates {
 
 impl Gates {
     pub(super) fn new(clock: Clock) -> Self {
-        let gates = Cache::builder().max_capacity(GATES_MAX).time_to_idle(GATE_IDLE).build();
+        let gates = Cache::builder()
+            .max_capacity(GATES_MAX)
+            .time_to_idle(GATE_IDLE)
+            .build();
         Self { clock, gates }
     }
     /// Sends a request of a connection when it may be sent.
@@ -157,7 +171,10 @@ impl Gates {
         request: RequestBuilder,
     ) -> Result<Answer, Failure> {
         let fresh = async { Arc::new(Gate::new(endpoint, &self.clock)) };
-        let gate = self.gates.get_with((connection.cache_key(), endpoint), fresh).await;
+        let gate = self
+            .gates
+            .get_with((connection.cache_key(), endpoint), fresh)
+            .await;
         let answer = match gate.enter().await {
             Ok(pass) => {
                 let answer = send(request.timeout(endpoint.timeout())).await;
@@ -185,24 +202,44 @@ pub(super) async fn send(request: RequestBuilder) -> Result<Answer, Failure> {
     let header = |name| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
     let etag = header(header::ETAG);
     // PostHog sends seconds, never a date.
-    let retry_after = header(header::RETRY_AFTER).and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
+    let retry_after = header(header::RETRY_AFTER)
+        .and_then(|text| text.trim().parse().ok())
+        .map(Duration::from_secs);
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|e| transport(&e))? {
         if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-            return Err(Failure::answer(format!("it is longer than {ANSWER_BYTES_MAX} bytes")));
+            return Err(Failure::answer(format!(
+                "it is longer than {ANSWER_BYTES_MAX} bytes"
+            )));
         }
         body.extend_from_slice(&chunk);
     }
     if status.is_success() || status == StatusCode::NOT_MODIFIED {
-        return Ok(Answer { status: status.as_u16(), etag, body });
+        return Ok(Answer {
+            status: status.as_u16(),
+            etag,
+            body,
+        });
     }
     Err(match status.as_u16() {
-        status @ (401 | 403) => Failure::Denied { status, detail: detail(&body) },
+        status @ (401 | 403) => Failure::Denied {
+            status,
+            detail: detail(&body),
+        },
         429 => Failure::Limited { retry_after },
-        408 => Failure::Down { cause: Cause::Timeout, retry_after },
+        408 => Failure::Down {
+            cause: Cause::Timeout,
+            retry_after,
+        },
         // A redirect is not followed: it could lead anywhere.
-        status @ 300..500 => Failure::Refused { status, detail: detail(&body) },
-        status => Failure::Down { cause: Cause::Status(status), retry_after },
+        status @ 300..500 => Failure::Refused {
+            status,
+            detail: detail(&body),
+        },
+        status => Failure::Down {
+            cause: Cause::Status(status),
+            retry_after,
+        },
     })
 }
 
@@ -217,7 +254,10 @@ fn transport(error: &reqwest::Error) -> Failure {
         }
         Cause::Transport(shortened(&cause.to_string()))
     };
-    Failure::Down { cause, retry_after: None }
+    Failure::Down {
+        cause,
+        retry_after: None,
+    }
 }
 
 /// The `detail` of PostHog's error body, or its text.

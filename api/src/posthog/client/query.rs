@@ -73,15 +73,27 @@ impl Posthog {
             "name": name,
         });
         let answer = self.post_query(connection, &body).await?;
-        let body: Body = serde_json::from_value(answer).map_err(|e| Failure::answer(e.to_string()))?;
-        let rows = body.results.ok_or_else(|| Failure::answer("the query is still running".into()))?;
+        let body: Body =
+            serde_json::from_value(answer).map_err(|e| Failure::answer(e.to_string()))?;
+        let rows = body
+            .results
+            .ok_or_else(|| Failure::answer("the query is still running".into()))?;
         Ok(Table {
             columns: body.columns.unwrap_or_default(),
-            types: body.types.unwrap_or_default().iter().map(type_name).collect(),
+            types: body
+                .types
+                .unwrap_or_default()
+                .iter()
+                .map(type_name)
+                .collect(),
             rows,
             has_more: body.has_more.unwrap_or_default(),
             limit: body.limit,
-            as_of: body.last_refresh.as_deref().and_then(instant).unwrap_or(now),
+            as_of: body
+                .last_refresh
+                .as_deref()
+                .and_then(instant)
+                .unwrap_or(now),
             is_cached: body.is_cached.unwrap_or_default(),
         })
     }
@@ -92,13 +104,28 @@ impl Posthog {
         text: &str,
     ) -> crate::base::Result<Vec<Complaint>, Failure> {
         let answer = self.post_query(connection, &metadata(text)).await?;
-        let body: Metadata = serde_json::from_value(answer).map_err(|e| Failure::answer(e.to_string()))?;
+        let body: Metadata =
+            serde_json::from_value(answer).map_err(|e| Failure::answer(e.to_string()))?;
         Ok(body.errors)
     }
-    async fn post_query(&self, connection: &Connection, body: &Value) -> crate::base::Result<Value, Failure> {
-        let key = connection.key().map_err(|e| Failure::Denied { status: 401, detail: e.to_string() })?;
-        let request = self.http().post(connection.project_url("query/")).bearer_auth(key).json(body);
-        self.gates.send(connection, Endpoint::Query, request).await?.json()
+    async fn post_query(
+        &self,
+        connection: &Connection,
+        body: &Value,
+    ) -> crate::base::Result<Value, Failure> {
+        let key = connection.key().map_err(|e| Failure::Denied {
+            status: 401,
+            detail: e.to_string(),
+        })?;
+        let request = self
+            .http()
+            .post(connection.project_url("query/"))
+            .bearer_auth(key)
+            .json(body);
+        self.gates
+            .send(connection, Endpoint::Query, request)
+            .await?
+            .json()
     }
 }
 
@@ -130,7 +157,12 @@ mod tests {
     #[test]
     fn instants_are_read_with_and_without_an_offset() {
         let noon = DateTime::from_timestamp(1_795_348_800, 0);
-        for text in ["2026-11-22T12:00:00Z", "2026-11-22T14:00:00.000000+02:00", "2026-11-22T12:00:00", "2026-11-22 12:00:00.000"] {
+        for text in [
+            "2026-11-22T12:00:00Z",
+            "2026-11-22T14:00:00.000000+02:00",
+            "2026-11-22T12:00:00",
+            "2026-11-22 12:00:00.000",
+        ] {
             assert_eq!(instant(text), noon, "{text}");
         }
         assert_eq!(instant("yesterday"), None);

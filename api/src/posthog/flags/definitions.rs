@@ -140,9 +140,9 @@ impl Poll {
             Err(failure) => {
                 state.failures = state.failures.saturating_add(1);
                 let wait = match &failure {
-                    Failure::Denied { .. } | Failure::Limited { .. } => {
-                        (FIRST_RETRY * 2_i32.pow(state.failures.clamp(1, 6).cast_unsigned())).min(RETRY_MAX)
-                    }
+                    Failure::Denied { .. } | Failure::Limited { .. } => (FIRST_RETRY
+                        * 2_i32.pow(state.failures.clamp(1, 6).cast_unsigned()))
+                    .min(RETRY_MAX),
                     _ if state.loaded.is_none() => FIRST_RETRY,
                     _ => FRESH,
                 };
@@ -155,7 +155,8 @@ impl Poll {
             }
         }
         drop(state);
-        self.attempts.send_modify(|attempts| *attempts = attempts.wrapping_add(1));
+        self.attempts
+            .send_modify(|attempts| *attempts = attempts.wrapping_add(1));
     }
 }
 
@@ -168,7 +169,8 @@ impl Posthog {
         let (due, wait) = poll.look(self.clock.now());
         if due {
             let (posthog, poll, connection) = (self.clone(), poll.clone(), connection.clone());
-            self.tasks.spawn(async move { posthog.poll(&connection, &poll).await });
+            self.tasks
+                .spawn(async move { posthog.poll(&connection, &poll).await });
         }
         if wait {
             // Without an answer in time the caller makes do with what is there.
@@ -177,7 +179,10 @@ impl Posthog {
         poll.known()
     }
     async fn poll(&self, connection: &Connection, poll: &Poll) {
-        let etag = poll.known().loaded.and_then(|(loaded, _)| loaded.etag.clone());
+        let etag = poll
+            .known()
+            .loaded
+            .and_then(|(loaded, _)| loaded.etag.clone());
         let outcome = self.fetch_definitions(connection, etag).await;
         poll.settle(outcome, self.clock.now());
     }
@@ -187,15 +192,22 @@ impl Posthog {
         connection: &Connection,
         etag: Option<String>,
     ) -> Result<Option<Loaded>, Failure> {
-        let key = connection.key().map_err(|e| Failure::Denied { status: 401, detail: e.to_string() })?;
+        let key = connection.key().map_err(|e| Failure::Denied {
+            status: 401,
+            detail: e.to_string(),
+        })?;
         let mut url = connection.ingest_url("flags/definitions");
         url.set_query(Some("send_cohorts"));
-        url.query_pairs_mut().append_pair("token", &connection.project_token);
+        url.query_pairs_mut()
+            .append_pair("token", &connection.project_token);
         let mut request = self.http().get(url).bearer_auth(key);
         if let Some(etag) = etag {
             request = request.header(header::IF_NONE_MATCH, etag);
         }
-        let answer = self.gates.send(connection, Endpoint::Definitions, request).await?;
+        let answer = self
+            .gates
+            .send(connection, Endpoint::Definitions, request)
+            .await?;
         if answer.status == 304 {
             return Ok(None);
         }
@@ -206,7 +218,10 @@ impl Posthog {
 fn compile(answer: &Answer) -> Result<Loaded, Failure> {
     let body = answer.json()?;
     let flags = flag::Definitions::parse(&body).map_err(|e| Failure::answer(e.to_string()))?;
-    let shown = body.get("flags").and_then(Value::as_array).map(|flags| flags.iter().filter_map(shown).collect());
+    let shown = body
+        .get("flags")
+        .and_then(Value::as_array)
+        .map(|flags| flags.iter().filter_map(shown).collect());
     Ok(Loaded {
         flags,
         shown: shown.unwrap_or_default(),
@@ -216,7 +231,9 @@ fn compile(answer: &Answer) -> Result<Loaded, Failure> {
 
 fn shown(flag: &Value) -> Option<FeatureFlag> {
     let text = |value: &Value, name: &str| Some(value.get(name)?.as_str()?.to_owned());
-    let variants = flag.pointer("/filters/multivariate/variants").and_then(Value::as_array);
+    let variants = flag
+        .pointer("/filters/multivariate/variants")
+        .and_then(Value::as_array);
     let variant = |variant: &Value| {
         Some(FeatureFlagVariant {
             key: text(variant, "key")?,
@@ -227,11 +244,19 @@ fn shown(flag: &Value) -> Option<FeatureFlag> {
     Some(FeatureFlag {
         key: text(flag, "key")?,
         name: text(flag, "name").unwrap_or_default(),
-        active: flag.get("active").and_then(Value::as_bool).unwrap_or_default(),
-        variants: variants.map(|variants| variants.iter().filter_map(variant).collect()).unwrap_or_default(),
+        active: flag
+            .get("active")
+            .and_then(Value::as_bool)
+            .unwrap_or_default(),
+        variants: variants
+            .map(|variants| variants.iter().filter_map(variant).collect())
+            .unwrap_or_default(),
         id: flag.get("id").and_then(Value::as_i64).unwrap_or_default(),
         version: flag.get("version").and_then(Value::as_i64),
-        has_experiment: flag.get("has_experiment").and_then(Value::as_bool).unwrap_or_default(),
+        has_experiment: flag
+            .get("has_experiment")
+            .and_then(Value::as_bool)
+            .unwrap_or_default(),
     })
 }
 
@@ -250,20 +275,35 @@ mod tests {
         }
     }
     const fn denied() -> Failure {
-        Failure::Denied { status: 401, detail: String::new() }
+        Failure::Denied {
+            status: 401,
+            detail: String::new(),
+        }
     }
 
     #[test]
     fn definitions_are_asked_for_every_thirty_seconds_by_one_reader() {
         let poll = Poll::default();
         assert_eq!(poll.look(at(0)), (true, true));
-        assert_eq!(poll.look(at(0)), (false, true), "one attempt at a time, all others wait");
+        assert_eq!(
+            poll.look(at(0)),
+            (false, true),
+            "one attempt at a time, all others wait"
+        );
         poll.settle(Ok(Some(loaded())), at(1));
         assert_eq!(poll.look(at(30)), (false, false));
-        assert_eq!(poll.look(at(31)), (true, false), "stale ones are used while new ones are fetched");
+        assert_eq!(
+            poll.look(at(31)),
+            (true, false),
+            "stale ones are used while new ones are fetched"
+        );
         poll.settle(Ok(None), at(32));
         assert_eq!(poll.known().loaded.unwrap().1, at(32));
-        assert_eq!(poll.look(at(600)), (true, true), "very old ones are waited for");
+        assert_eq!(
+            poll.look(at(600)),
+            (true, true),
+            "very old ones are waited for"
+        );
     }
 
     #[test]
@@ -284,7 +324,13 @@ mod tests {
     fn a_project_over_its_quota_has_no_flags() {
         let poll = Poll::default();
         poll.settle(Ok(Some(loaded())), at(0));
-        poll.settle(Err(Failure::Refused { status: 402, detail: String::new() }), at(30));
+        poll.settle(
+            Err(Failure::Refused {
+                status: 402,
+                detail: String::new(),
+            }),
+            at(30),
+        );
         assert!(poll.known().loaded.is_none());
         assert!(poll.look(at(60)).0);
     }

@@ -91,11 +91,15 @@ impl Posthog {
         let (connection, known) = cx
             .snapshot(async |scope| {
                 let connection = self.connection(scope).await?;
-                let Some(row) = contact::find_by(scope, Kind::DistinctId, given.trim()).await? else {
+                let Some(row) = contact::find_by(scope, Kind::DistinctId, given.trim()).await?
+                else {
                     return Ok((connection, None));
                 };
                 let traits = contact::traits(scope, &[row.id]).await?.remove(&row.id);
-                Ok((connection, Some((row.distinct_id, traits.unwrap_or_default()))))
+                Ok((
+                    connection,
+                    Some((row.distinct_id, traits.unwrap_or_default())),
+                ))
             })
             .await?;
         if let Some((distinct_id, mut traits)) = known {
@@ -133,11 +137,16 @@ impl Posthog {
         });
         let subjects: Vec<_> = subjects.collect();
         let (connection, known) = (&connection, &known);
-        let evaluations = subjects.into_iter().map(|(contact, subject, keys)| async move {
-            let values = self.evaluate(connection, known, subject, keys).await?;
-            Ok::<_, Error>((contact, values))
-        });
-        let evaluated: Vec<_> = stream::iter(evaluations).buffered(REMOTE_AT_ONCE).collect().await;
+        let evaluations = subjects
+            .into_iter()
+            .map(|(contact, subject, keys)| async move {
+                let values = self.evaluate(connection, known, subject, keys).await?;
+                Ok::<_, Error>((contact, values))
+            });
+        let evaluated: Vec<_> = stream::iter(evaluations)
+            .buffered(REMOTE_AT_ONCE)
+            .collect()
+            .await;
         Ok(evaluated.into_iter().collect::<Result<_>>()?)
     }
     /// The project's flags, in PostHog's order.
@@ -172,9 +181,14 @@ impl Posthog {
         };
         let (mut values, undecided) = locally(loaded, &subject, keys, now, *as_of);
         if !undecided.is_empty() {
-            let remote = self.remote_flags(connection, &subject, Some(undecided)).await;
+            let remote = self
+                .remote_flags(connection, &subject, Some(undecided))
+                .await;
             values.extend(remote.values);
-            let unanswered = remote.unanswered.into_iter().filter(|key| defines(loaded, key));
+            let unanswered = remote
+                .unanswered
+                .into_iter()
+                .filter(|key| defines(loaded, key));
             values.extend(unanswered.map(|key| FeatureFlagValue {
                 key,
                 enabled: false,
@@ -211,7 +225,8 @@ fn locally(
     let evaluated: Vec<(String, Option<flag::Evaluation>)> = match keys {
         None => {
             let all = loaded.flags.evaluate_all(&person, now).into_iter();
-            all.map(|(key, evaluation)| (key.to_owned(), Some(evaluation))).collect()
+            all.map(|(key, evaluation)| (key.to_owned(), Some(evaluation)))
+                .collect()
         }
         Some(keys) => {
             let each = keys.into_iter().map(|key| {
@@ -232,7 +247,11 @@ fn locally(
     (values, undecided)
 }
 
-fn value(key: &str, evaluation: flag::Evaluation, as_of: DateTime<Utc>) -> Option<FeatureFlagValue> {
+fn value(
+    key: &str,
+    evaluation: flag::Evaluation,
+    as_of: DateTime<Utc>,
+) -> Option<FeatureFlagValue> {
     let (enabled, variant) = match evaluation.outcome {
         flag::Outcome::Undecided(_) => return None,
         flag::Outcome::Value(flag::FlagValue::Bool(enabled)) => (enabled, None),

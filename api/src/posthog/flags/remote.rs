@@ -112,7 +112,13 @@ impl Posthog {
                         Some(key) => match flags.get(key) {
                             // PostHog failed on this one alone.
                             Some(None) => {
-                                self.last_known(connection, subject, Some(key.clone()), &mut remote).await;
+                                self.last_known(
+                                    connection,
+                                    subject,
+                                    Some(key.clone()),
+                                    &mut remote,
+                                )
+                                .await;
                                 continue;
                             }
                             Some(Some(value)) => vec![value.clone()],
@@ -120,7 +126,11 @@ impl Posthog {
                         },
                     };
                     remote.values.extend(values.iter().cloned());
-                    let remembered = Remembered { subject: known, at: now, values };
+                    let remembered = Remembered {
+                        subject: known,
+                        at: now,
+                        values,
+                    };
                     let place = (connection.cache_key(), subject.distinct_id.clone(), key);
                     self.answers.insert(place, remembered).await;
                 }
@@ -142,10 +152,14 @@ impl Posthog {
         remote: &mut Remote,
     ) {
         match self.remembered(connection, subject, key.clone()).await {
-            Some(answer) => remote.values.extend(answer.values.into_iter().map(|value| FeatureFlagValue {
-                source: FlagSource::LastKnown,
-                ..value
-            })),
+            Some(answer) => {
+                remote
+                    .values
+                    .extend(answer.values.into_iter().map(|value| FeatureFlagValue {
+                        source: FlagSource::LastKnown,
+                        ..value
+                    }))
+            }
             None => remote.unanswered.extend(key),
         }
     }
@@ -155,7 +169,9 @@ impl Posthog {
         subject: &FlagSubject,
         key: Option<String>,
     ) -> Option<Remembered> {
-        self.answers.get(&(connection.cache_key(), subject.distinct_id.clone(), key)).await
+        self.answers
+            .get(&(connection.cache_key(), subject.distinct_id.clone(), key))
+            .await
     }
     /// PostHog's answer by key; a flag that PostHog failed to evaluate has none.
     async fn ask_flags(
@@ -188,15 +204,28 @@ impl Posthog {
         };
         let answer = match send().await {
             // As PostHog's own clients: once more after a broken connection or a gateway's failure, never else.
-            Err(Failure::Down { cause: Cause::Transport(_) | Cause::Status(502 | 504), .. }) => send().await?,
+            Err(Failure::Down {
+                cause: Cause::Transport(_) | Cause::Status(502 | 504),
+                ..
+            }) => send().await?,
             answer => answer?,
         };
-        let body: Body = serde_json::from_value(answer.json()?).map_err(|e| Failure::answer(e.to_string()))?;
-        if body.quota_limited.is_some_and(|limited| limited.iter().any(|what| what == "feature_flags")) {
-            return Err(Failure::Refused { status: 402, detail: "the quota of feature flags is used up".into() });
+        let body: Body =
+            serde_json::from_value(answer.json()?).map_err(|e| Failure::answer(e.to_string()))?;
+        if body
+            .quota_limited
+            .is_some_and(|limited| limited.iter().any(|what| what == "feature_flags"))
+        {
+            return Err(Failure::Refused {
+                status: 402,
+                detail: "the quota of feature flags is used up".into(),
+            });
         }
         let now = self.clock.now();
-        let flags = body.flags.into_iter().map(|(key, flag)| (key.clone(), flag.value(key, now)));
+        let flags = body
+            .flags
+            .into_iter()
+            .map(|(key, flag)| (key.clone(), flag.value(key, now)));
         Ok(flags.collect())
     }
 }
@@ -210,7 +239,10 @@ fn wanted(keys: Option<&Vec<String>>) -> Vec<Option<String>> {
 
 impl Flag {
     fn value(self, key: String, now: DateTime<Utc>) -> Option<FeatureFlagValue> {
-        let payload = self.metadata.and_then(|metadata| metadata.payload).filter(|payload| !payload.is_null());
+        let payload = self
+            .metadata
+            .and_then(|metadata| metadata.payload)
+            .filter(|payload| !payload.is_null());
         // A payload is JSON in a string; what is not JSON is the string itself.
         let payload = payload.map(|payload| match &payload {
             Value::String(text) => serde_json::from_str(text).unwrap_or(payload),
@@ -235,7 +267,8 @@ impl FlagSubject {
     fn fingerprint(&self) -> u64 {
         let mut hash = DefaultHasher::new();
         (&self.distinct_id, &self.device_id, &self.groups).hash(&mut hash);
-        let properties = |properties: &Map<String, Value>| Value::Object(properties.clone()).to_string();
+        let properties =
+            |properties: &Map<String, Value>| Value::Object(properties.clone()).to_string();
         properties(&self.properties).hash(&mut hash);
         for (group, own) in &self.group_properties {
             (group, properties(own)).hash(&mut hash);

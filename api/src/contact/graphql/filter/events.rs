@@ -91,16 +91,16 @@ impl ContactEventMatch {
     fn never_happened(&self, scope: &Scope) -> Condition {
         let mut own = self.events(scope);
         own.expr(Expr::value(1)).and_where(
-            event::Column::ContactId.into_expr().eq(contact::Column::Id.into_expr()),
+            event::Column::ContactId
+                .into_expr()
+                .eq(contact::Column::Id.into_expr()),
         );
         let mut doers = self.events(scope);
-        doers
-            .expr(Expr::value(1))
-            .and_where(
-                event::Column::ContactId
-                    .into_expr()
-                    .eq(contact_alias::Column::AbsorbedId.into_expr()),
-            );
+        doers.expr(Expr::value(1)).and_where(
+            event::Column::ContactId
+                .into_expr()
+                .eq(contact_alias::Column::AbsorbedId.into_expr()),
+        );
         let mut absorbed = scope.subquery::<contact_alias::Entity>();
         absorbed
             .expr(Expr::value(1))

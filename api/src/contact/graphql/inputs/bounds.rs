@@ -22,8 +22,13 @@ const NAME_TRAIT_CHARS_MAX: usize = 500;
 
 /// A contact's id, or the caller's mistake.
 pub(super) fn contact_id(id: &ID, field: &str) -> Result<ContactId> {
-    ContactId::parse(id)
-        .ok_or_else(|| Error::user(ErrorCode::NotFound, field, format!("there is no contact {:?}", shortened(id))))
+    ContactId::parse(id).ok_or_else(|| {
+        Error::user(
+            ErrorCode::NotFound,
+            field,
+            format!("there is no contact {:?}", shortened(id)),
+        )
+    })
 }
 
 pub(super) fn message_id(id: String) -> Result<String> {
@@ -69,10 +74,18 @@ pub(super) fn said_in(properties: &Map<String, Value>) -> Result<TraitChanges> {
                 .collect();
         }
         Some(_) => {
-            return Err(Error::invalid("properties.$unset", "$unset is a list of names"));
+            return Err(Error::invalid(
+                "properties.$unset",
+                "$unset is a list of names",
+            ));
         }
     }
-    for key in traits.set.keys().chain(traits.set_once.keys()).chain(&traits.unset) {
+    for key in traits
+        .set
+        .keys()
+        .chain(traits.set_once.keys())
+        .chain(&traits.unset)
+    {
         trait_key(key.clone(), "properties")?;
     }
     Ok(traits)
@@ -99,7 +112,9 @@ pub(super) fn named(traits: &mut TraitChanges, name: Option<String>) -> Result<(
             format!("a name has at most {NAME_TRAIT_CHARS_MAX} characters, not {chars}"),
         ));
     }
-    traits.set.insert("name".to_owned(), Value::String(storable(name)));
+    traits
+        .set
+        .insert("name".to_owned(), Value::String(storable(name)));
     Ok(())
 }
 
@@ -121,7 +136,10 @@ fn object(value: Option<Json<Value>>, field: &str) -> Result<Map<String, Value>>
     if traits.len() > TRAITS_MAX {
         return Err(Error::invalid(
             field,
-            format!("at most {TRAITS_MAX} traits change at once, not {}", traits.len()),
+            format!(
+                "at most {TRAITS_MAX} traits change at once, not {}",
+                traits.len()
+            ),
         ));
     }
     for (key, value) in &traits {
