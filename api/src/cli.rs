@@ -172,16 +172,16 @@ async fn obey(cli: Cli, out: &mut impl Write) -> anyhow::Result<ExitCode> {
             writeln!(out, "{steps} migrations were applied")?;
         }
         Command::Tenant(TenantCommand::Create { name, json }) => {
-            create_tenant(&open(config()?).await?, &name, json, out).await?
+            create_tenant(&open(config()?).await?, &name, json, out).await?;
         }
         Command::Tenant(TenantCommand::List { json }) => {
-            list_tenants(&open(config()?).await?, json, out).await?
+            list_tenants(&open(config()?).await?, json, out).await?;
         }
         Command::Key(KeyCommand::Create(new)) => {
-            create_key(&open(config()?).await?, new, out).await?
+            create_key(&open(config()?).await?, new, out).await?;
         }
         Command::Key(KeyCommand::Revoke { id }) => {
-            revoke_key(&open(config()?).await?, &id, out).await?
+            revoke_key(&open(config()?).await?, &id, out).await?;
         }
         Command::Schema(SchemaCommand::Print) => write!(out, "{}", schema::sdl())?,
         Command::Flag(FlagCommand::Eval) => {

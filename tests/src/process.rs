@@ -17,7 +17,7 @@ use tokio::{
 };
 
 /// A debug build on a busy machine needs its time.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A process that dies with its owner.
 pub struct Process {

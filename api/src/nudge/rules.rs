@@ -465,8 +465,9 @@ mod tests {
             (Kind::Dismissed, at(8)),
         ];
         let mut once = delivery();
-        told.iter()
-            .for_each(|(kind, at)| mark(&mut once, *kind, *at));
+        for (kind, at) in &told {
+            mark(&mut once, *kind, *at);
+        }
         assert_eq!(once.received_at, Some(at(1)));
         assert_eq!(once.displayed_at, Some(at(2)));
         assert_eq!(once.snoozed_at, Some(at(3)));

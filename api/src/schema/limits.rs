@@ -108,11 +108,11 @@ mod tests {
 
     #[test]
     fn fragments_that_double_each_other_cost_no_more_than_their_number() {
-        let mut document = String::from("{ ...F0 }");
-        for n in 0..200 {
-            document += &format!(" fragment F{n} on X {{ a {{ ...F{0} ...F{0} }} }}", n + 1);
-        }
-        document += " fragment F200 on X { a }";
+        let fragments = (0..200)
+            .map(|n| format!(" fragment F{n} on X {{ a {{ ...F{0} ...F{0} }} }}", n + 1))
+            .collect::<Vec<_>>()
+            .concat();
+        let document = format!("{{ ...F0 }}{fragments} fragment F200 on X {{ a }}");
         assert_eq!(depth_of(&document), 201);
     }
 

@@ -224,7 +224,7 @@ async fn doctor_finds_a_table_whose_fence_was_taken_down() -> anyhow::Result<()>
         };
         // The kit's own secrets are plain words.
         let guessable = "short or repetitive, so it can be guessed".to_owned();
-        let expected = vec![
+        let expected = [
             ("secret_key", guessable.clone()),
             ("operator_token", guessable),
         ];

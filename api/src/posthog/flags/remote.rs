@@ -158,7 +158,7 @@ impl Posthog {
                     .extend(answer.values.into_iter().map(|value| FeatureFlagValue {
                         source: FlagSource::LastKnown,
                         ..value
-                    }))
+                    }));
             }
             None => remote.unanswered.extend(key),
         }
