@@ -1,5 +1,6 @@
 //! The worker: what is heard, in which order, how often, by whom; and what happens to what fails.
 
+use std::collections::BTreeMap;
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, ensure};
@@ -316,7 +317,7 @@ async fn shares(kit: &Kit) -> Result<Vec<usize>> {
     let holders: std::collections::BTreeMap<Uuid, usize> = rows
         .iter()
         .filter_map(|row| row.leased_by)
-        .fold(Default::default(), |mut counts, holder| {
+        .fold(BTreeMap::default(), |mut counts, holder| {
             *counts.entry(holder).or_default() += 1;
             counts
         });
