@@ -314,13 +314,13 @@ async fn shares(kit: &Kit) -> Result<Vec<usize>> {
     let system = kit.app.env.db.system();
     let rows = system.find::<consumer::Entity>();
     let rows = rows.filter(consumer::Column::Name.eq("ear")).all().await?;
-    let holders: std::collections::BTreeMap<Uuid, usize> = rows
-        .iter()
-        .filter_map(|row| row.leased_by)
-        .fold(BTreeMap::default(), |mut counts, holder| {
+    let holders: BTreeMap<Uuid, usize> = rows.iter().filter_map(|row| row.leased_by).fold(
+        BTreeMap::default(),
+        |mut counts, holder| {
             *counts.entry(holder).or_default() += 1;
             counts
-        });
+        },
+    );
     let mut counts: Vec<usize> = holders.into_values().collect();
     counts.sort_unstable();
     Ok(counts)
