@@ -333,6 +333,8 @@ async fn over_websocket(
     let (mut socket, _) = connect_async(request).await?;
     let init = json!({"type": "connection_init", "payload": {"authorization": format!("Bearer {credential}")}});
     socket.send(Message::text(init.to_string())).await?;
+    // Not before the acknowledgement: the server closes with 4401.
+    socket.next().await.context("the socket closed")??;
     let subscribe = json!({"type": "subscribe", "id": "1", "payload": {"query": document}});
     socket.send(Message::text(subscribe.to_string())).await?;
     let mut frames = vec![];
@@ -411,7 +413,8 @@ async fn every_root_field_is_tried_by_another_tenant_over_every_transport() -> a
             }
             for answer in answers {
                 let told = answer.to_string();
-                assert!(told.len() > 2, "{field} was not answered");
+                let silent = kind_of(&document) == "subscriptionType";
+                assert!(silent || told.len() > 2, "{field} was not answered");
                 assert!(!told.contains("\"code\":\"INTERNAL\""), "{field}: {told}");
                 for (_, id) in &acme.names {
                     assert!(!told.contains(id.as_str()), "{field} shows {id}: {told}");
