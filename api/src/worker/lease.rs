@@ -180,12 +180,15 @@ impl Leases {
     }
 
     /// What this process reads for a consumer, after giving back what is above its share and taking what is free
-    /// below it. Call between two batches. Empty when the leases ran out unrenewed.
+    /// below it. Call between two batches.
     pub(super) async fn cursors(&self, name: &'static str) -> Result<Cursors> {
         let mut state = self.state.lock().await;
         let now = self.env.clock.now();
         if now >= state.until {
-            return Ok(Cursors::new());
+            // This process stood still, or its clock leapt: what it held may be another's by now.
+            drop(state);
+            self.renew().await?;
+            state = self.state.lock().await;
         }
         let (until, living) = (state.until, state.living.max(1));
         let share = usize::try_from(PARTITIONS)

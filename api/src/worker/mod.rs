@@ -209,7 +209,11 @@ impl Inner {
                         error = cause(&error),
                         "a consumer could not read on; it tries again"
                     );
-                    pause = IDLE_POLL;
+                    // Whoever rings: what failed just now fails at once as well.
+                    tokio::select! {
+                        () = stopping.cancelled() => return,
+                        () = sleep(IDLE_POLL) => continue,
+                    }
                 }
             }
             tokio::select! {
