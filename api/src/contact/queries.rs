@@ -211,21 +211,21 @@ pub(super) async fn events_of(
     } else {
         Order::Desc
     };
-    let rows = scope
+    let mut rows = scope
         .first_of_each::<event::Entity, _>(
             Column::ContactId,
             &members,
             wanted.narrow.clone(),
-            &[
-                (Column::OccurredAt, order.clone()),
-                (Column::Id, order.clone()),
-            ],
+            &[(Column::OccurredAt, order.clone()), (Column::Id, order)],
             wanted.limit,
         )
-        .order_by(Column::OccurredAt, order.clone())
-        .order_by(Column::Id, order)
         .all()
         .await?;
+    // Sorted here: an order in SQL would make SQLite walk all of the tenant's events in it.
+    rows.sort_unstable_by_key(|row| (row.occurred_at, row.id));
+    if !wanted.oldest {
+        rows.reverse();
+    }
     let mut events = grouped(rows, |row| {
         // A member's rows were asked for, so the id is there and known.
         let member = row
