@@ -6,8 +6,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use crate::{
-    base::{Db, DbOptions, Error, Role},
+    base::{Db, DbOptions, Error, Outbound, Role, Secrets},
     config::{Config, Environment, Hidden},
+    posthog,
 };
 
 /// Further apart, and tokens expire early or late, and events seem to come from the future.
@@ -107,7 +108,7 @@ pub async fn examine(config: &Config, now: DateTime<Utc>) -> Vec<Finding> {
             findings.push(role(&db).await);
             findings.push(fences(&db).await);
             findings.push(clock(&db, now).await);
-            // The rooms' own checks, such as whether each PostHog answers, join here.
+            findings.extend(posthogs(config, &db).await);
             if let Err(error) = db.close().await {
                 findings.push(Finding::bad("database", cause(&error), advice));
             }
@@ -246,6 +247,52 @@ async fn clock(db: &Db, now: DateTime<Utc>) -> Finding {
             "let both machines keep time by NTP",
         ),
     }
+}
+
+/// One finding a connected project that does not answer as it should; else one for all.
+async fn posthogs(config: &Config, db: &Db) -> Vec<Finding> {
+    const CHECK: &str = "posthog";
+    let secrets = Secrets::new(config.secret_key_or_development());
+    let asked = async {
+        let outbound = Outbound::new(config.allow_private_upstreams)?;
+        posthog::reach(db, &secrets, &outbound).await
+    };
+    let reached = match asked.await {
+        Ok(reached) => reached,
+        Err(error) => {
+            let advice = "the connections could not be read or asked";
+            return vec![Finding::bad(CHECK, cause(&error), advice)];
+        }
+    };
+    let total = reached.len();
+    let failing: Vec<Finding> = reached
+        .into_iter()
+        .filter(|reach| !reach.problems.is_empty())
+        .map(|reach| {
+            Finding::bad(
+                CHECK,
+                format!(
+                    "{} at {}: {}",
+                    reach.tenant,
+                    reach.host,
+                    reach.problems.join("; ")
+                ),
+                "check that this machine may reach the host and that the key still works, then connect anew with posthogConnect; events wait in the log meanwhile",
+            )
+        })
+        .collect();
+    if !failing.is_empty() {
+        return failing;
+    }
+    let message = match total {
+        0 => "no tenant is connected".to_owned(),
+        1 => "the one connected project answers".to_owned(),
+        some if some as u64 == posthog::ASKED_MAX => {
+            format!("{some} connected projects answer; others were not asked")
+        }
+        some => format!("all {some} connected projects answer"),
+    };
+    vec![Finding::good(CHECK, message)]
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ mod graphql;
 mod loaders;
 mod probe;
 mod queries;
+mod reach;
 mod rules;
 pub mod secret;
 mod table;
@@ -47,6 +48,7 @@ pub use self::{
     flags::{FeatureFlag, FeatureFlagValue, FeatureFlagVariant, FlagSource, FlagSubject},
     graphql::{Metric, PosthogConnection, PosthogMutation, PosthogQuery},
     loaders::{Loaders, loaders},
+    reach::{ASKED_MAX, Reach, reach},
     rules::GivenHosts,
 };
 

@@ -232,3 +232,67 @@ async fn what_is_known_is_shown_while_posthog_is_down() -> anyhow::Result<()> {
     })
     .await
 }
+
+#[tokio::test]
+async fn doctor_tells_whose_posthog_does_not_answer_and_why() -> anyhow::Result<()> {
+    on_each_database(async |kit| {
+        let stage = Stage::new(kit);
+        let told = async || -> Vec<_> {
+            let config = &stage.kit.app.config;
+            let findings = api::doctor::examine(config, api::base::Clock::System.now()).await;
+            let posthog = findings
+                .into_iter()
+                .filter(|found| found.check == "posthog");
+            posthog.map(|found| (found.ok, found.message)).collect()
+        };
+        assert_eq!(told().await, [(true, "no tenant is connected".to_owned())]);
+        let (well, ill) = (stage.double().await, stage.double().await);
+        let acme = stage.connected("acme", &well).await;
+        let beta = stage.connected("beta", &ill).await;
+        assert_eq!(
+            told().await,
+            [(true, "all 2 connected projects answer".to_owned())]
+        );
+        ill.fail(Endpoint::Query, status(503));
+        assert_eq!(
+            told().await,
+            [(
+                false,
+                format!("{} at {}: PostHog failed with 503", beta.id, ill.url())
+            )]
+        );
+        drop(ill);
+        let found = told().await;
+        assert_eq!(found.len(), 1, "{found:?}");
+        let (ok, message) = &found[0];
+        assert!(
+            !ok && message.contains("PostHog cannot be reached"),
+            "{message}"
+        );
+        assert!(message.starts_with(&beta.id.to_string()), "{message}");
+        let gone = stage
+            .gql(
+                &beta,
+                "mutation { posthogDisconnect { userErrors { message } } }",
+                json!({}),
+            )
+            .await;
+        assert_eq!(gone["errors"], Value::Null, "{gone}");
+        assert_eq!(
+            told().await,
+            [(true, "the one connected project answers".to_owned())]
+        );
+        // What was sealed with another key opens no more.
+        let mut config = (*stage.kit.app.config).clone();
+        config.secret_key = Some("another key than every kit has".into());
+        let findings = api::doctor::examine(&config, api::base::Clock::System.now()).await;
+        let found = findings
+            .iter()
+            .find(|found| found.check == "posthog")
+            .unwrap();
+        assert!(found.message.contains("was secret_key changed?"), "{found}");
+        assert!(found.message.starts_with(&acme.id.to_string()), "{found}");
+        Ok(())
+    })
+    .await
+}
