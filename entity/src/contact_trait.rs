@@ -24,6 +24,8 @@ pub struct Model {
     pub rank: i32,
     pub source: String,
     pub observed_at: DateTimeUtc,
+    /// Which call said it; of two at the same instant the greater one is the later.
+    pub said_by: Uuid,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -85,6 +85,7 @@ impl MigrationTrait for Migration {
             .col(integer("rank"))
             .col(text("source"))
             .col(timestamp_with_time_zone("observed_at"))
+            .col(uuid("said_by"))
             .points_at("contact_id", "contact")
             .unique(&["tenant_id", "contact_id", "key"])
             .index(&["tenant_id", "key", "text"])

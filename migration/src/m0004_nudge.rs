@@ -95,7 +95,7 @@ impl MigrationTrait for Migration {
             .col(timestamp_with_time_zone("occurred_at"))
             .created_at()
             .points_at("delivery_id", "nudge_delivery")
-            .unique(&["tenant_id", "client_id"])
+            .unique(&["tenant_id", "delivery_id", "client_id"])
             .make(m)
             .await
     }

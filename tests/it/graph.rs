@@ -205,6 +205,108 @@ async fn whatever_the_order_of_arrival_the_contact_is_the_same() -> anyhow::Resu
 }
 
 #[tokio::test]
+async fn what_was_said_at_one_instant_is_settled_the_same_way_each_time() -> anyhow::Result<()> {
+    on_each_database(async |kit| {
+        let said = ["a", "b", "c"].map(|word| {
+            let mut touch = set(
+                touch(
+                    word,
+                    1,
+                    vec![claim(
+                        Kind::ExternalId,
+                        "user-1",
+                        Verification::AssertedByBackend,
+                    )],
+                ),
+                json!({"plan": word}),
+            );
+            touch.traits.set_once = Map::from_iter([("source".to_owned(), word.into())]);
+            touch.touch = Some(json!({"source": word}));
+            touch
+        });
+        let mut pictures = BTreeSet::new();
+        for (number, order) in permutations(&said).into_iter().enumerate() {
+            for together in [true, false] {
+                let tenant = kit.tenant(&format!("order {number} {together}")).await?;
+                arrive(&tenant.cx, &order, together).await?;
+                pictures.insert(picture(&tenant.cx).await?.to_string());
+            }
+        }
+        assert_eq!(pictures.len(), 1, "{pictures:#?}");
+        Ok(())
+    })
+    .await
+}
+
+/// A form on a page, without an id of the visitor, and the backend that learns whose address it is.
+#[tokio::test]
+async fn what_was_said_by_an_email_alone_belongs_to_whoever_has_it() -> anyhow::Result<()> {
+    on_each_database(async |kit| {
+        let form = set(
+            touch(
+                "form",
+                1,
+                vec![claim(Kind::Email, "ann@example.com", Verification::Claimed)],
+            ),
+            json!({"newsletter": true}),
+        );
+        let backend = touch(
+            "backend",
+            2,
+            vec![
+                claim(Kind::ExternalId, "user-1", Verification::AssertedByBackend),
+                claim(
+                    Kind::Email,
+                    "ann@example.com",
+                    Verification::AssertedByBackend,
+                ),
+            ],
+        );
+        for (number, order) in permutations(&[form, backend]).into_iter().enumerate() {
+            let tenant = kit.tenant(&format!("order {number}")).await?;
+            arrive(&tenant.cx, &order, false).await?;
+            let seen = picture(&tenant.cx).await?;
+            assert_eq!(seen["events"], json!(["backend", "form"]), "{number}");
+            assert_eq!(
+                seen["traits"],
+                json!({"newsletter": true, "email": "ann@example.com"}),
+                "{number}"
+            );
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_personless_event_says_nothing_of_whom_nothing_was_said() -> anyhow::Result<()> {
+    on_each_database(async |kit| {
+        let tenant = kit.tenant("acme").await?;
+        let id = claim(Kind::DistinctId, "user-1", Verification::Claimed);
+        let known = vec![id, claim(Kind::ExternalId, "user-1", Verification::Claimed)];
+        let said = |message: &str, seconds, value: i64, personless| {
+            let mut touch = set(touch(message, seconds, known.clone()), json!({"a": value}));
+            touch.traits.personless = personless;
+            touch
+        };
+        let traits = async || Ok::<_, anyhow::Error>(picture(&tenant.cx).await?["traits"].take());
+        arrive(&tenant.cx, &[said("1", 1, 1, true)], false).await?;
+        assert_eq!(traits().await?, Value::Null);
+        arrive(
+            &tenant.cx,
+            &[said("2", 2, 2, true), said("3", 3, 3, false)],
+            true,
+        )
+        .await?;
+        assert_eq!(traits().await?, json!({"a": 3}));
+        arrive(&tenant.cx, &[said("4", 4, 4, true)], false).await?;
+        assert_eq!(traits().await?, json!({"a": 4}));
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
 async fn an_absorbed_contact_leads_to_its_root_for_ever() -> anyhow::Result<()> {
     on_each_database(async |kit| {
         let tenant = kit.tenant("acme").await?;
@@ -320,6 +422,11 @@ async fn a_browsers_word_for_an_email_joins_nobody_and_the_backends_takes_it_awa
             .await?[0]
             .contact_id;
         assert_ne!(other, ann);
+        // Neither is known by the address any more, or yet: a browser is all there is of them.
+        for visitor in [thief, other].into_iter().flatten() {
+            let row = contact::root(&cx.db(), visitor).await?.unwrap();
+            assert_eq!(row.status, Status::Anonymous);
+        }
         Ok(())
     })
     .await

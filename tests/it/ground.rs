@@ -188,7 +188,7 @@ async fn a_message_id_is_written_once_a_tenant() -> anyhow::Result<()> {
                             tx.now(),
                         )
                     };
-                    tx.emit(told.once("m1".to_owned())).await
+                    tx.emit(told.once("m1")).await
                 })
                 .await?;
         }

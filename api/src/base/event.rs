@@ -27,6 +27,10 @@ pub struct NewEvent {
     pub occurred_at: DateTime<Utc>,
 }
 
+/// What message ids of the product's own events begin with. Clients may send none that do: the log would take theirs for
+/// ours, and leave ours out.
+pub const OWN_MESSAGE: &str = "growthos:";
+
 impl NewEvent {
     /// An event that a room tells of a contact.
     pub fn of_room(
@@ -53,10 +57,10 @@ impl NewEvent {
         self.properties.insert(key.to_owned(), value.into());
         self
     }
-    /// Makes a repeated telling harmless: the log keeps the first event of this id.
+    /// Makes a repeated telling harmless: the log keeps the first event of this id, among the product's own.
     #[must_use]
-    pub fn once(mut self, message_id: String) -> Self {
-        self.message_id = Some(message_id);
+    pub fn once(mut self, message_id: &str) -> Self {
+        self.message_id = Some(format!("{OWN_MESSAGE}{message_id}"));
         self
     }
     #[must_use]

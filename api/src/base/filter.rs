@@ -9,7 +9,7 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait, Func, LikeExpr},
 };
 
-use super::storable;
+use super::{storable, storable_instant};
 
 /// Marks a wildcard that is meant as itself. Not the backslash, which PostgreSQL's strings may read themselves.
 const LIKE_ESCAPE: char = '!';
@@ -148,8 +148,11 @@ impl DateTimeFilter {
     /// For a column of the row itself.
     pub fn of_column(&self, column: &Expr) -> Condition {
         Condition::all()
-            .add_option(self.before.map(|at| column.clone().lt(at)))
-            .add_option(self.after.map(|at| column.clone().gt(at)))
+            .add_option(
+                self.before
+                    .map(|at| column.clone().lt(storable_instant(at))),
+            )
+            .add_option(self.after.map(|at| column.clone().gt(storable_instant(at))))
             .add_option(self.exists.map(|exists| {
                 if exists {
                     column.clone().is_not_null()
@@ -169,8 +172,14 @@ pub enum OrderDirection {
     Desc,
 }
 
+/// No text that filters see is longer; SQLite fails on patterns over 50,000 bytes.
+const PATTERN_BYTES_MAX: usize = 10_000;
+
 /// `text` anywhere after `before`, whatever the case of its letters. SQLite itself lowers ASCII letters alone.
 pub fn like(value: &Expr, before: &str, text: &str) -> Expr {
+    if text.len() > PATTERN_BYTES_MAX {
+        return Expr::value(false);
+    }
     let mut pattern = String::from(before);
     for c in storable(text.to_lowercase()).chars() {
         if matches!(c, '%' | '_' | LIKE_ESCAPE) {

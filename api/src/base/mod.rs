@@ -21,11 +21,13 @@ pub use clock::{Clock, Ids, Rng};
 pub use cx::{Actor, Cx, Env};
 pub use db::{Db, DbOptions, Role, Rows, Scope, System, Tx};
 pub use error::{Error, ErrorCode, Result, Unavailable, UserError};
-pub use event::{CAUSATION_DEPTH_MAX, Cause, LogPlace, NewEvent, PARTITIONS, partition};
+pub use event::{
+    CAUSATION_DEPTH_MAX, Cause, LogPlace, NewEvent, OWN_MESSAGE, PARTITIONS, partition,
+};
 pub use module::{Fut, Hear, Module};
 pub use outbound::Outbound;
 pub use page::{
     Counter, FromEnd, Listing, Page, PageArgs, SortBy, page, page_from_end, system_page,
 };
 pub use secrets::{Secrets, fingerprint, hex};
-pub use text::{storable, storable_json};
+pub use text::{storable, storable_instant, storable_json};

@@ -1,5 +1,6 @@
 //! What no database stores.
 
+use chrono::{DateTime, Datelike as _, TimeDelta, Utc};
 use serde_json::Value;
 
 /// The text without U+0000, which PostgreSQL holds in no text and in no JSON: U+FFFD stands for it.
@@ -8,6 +9,19 @@ pub fn storable(text: String) -> String {
         text.replace('\0', "\u{fffd}")
     } else {
         text
+    }
+}
+
+/// The instant, brought into the years 1 to 9999: both databases hold them, and every client reads them.
+pub fn storable_instant(at: DateTime<Utc>) -> DateTime<Utc> {
+    let year = |year| {
+        chrono::NaiveDate::from_ymd_opt(year, 1, 1)
+            .map_or(at, |day| day.and_time(chrono::NaiveTime::MIN).and_utc())
+    };
+    match at.year() {
+        ..1 => year(1),
+        10_000.. => year(10_000) - TimeDelta::microseconds(1),
+        _ => at,
     }
 }
 
@@ -31,6 +45,18 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn an_instant_that_no_client_reads_becomes_the_nearest_that_every_one_does() {
+        for (given, stored) in [
+            ("-262143-01-01T00:00:00Z", "0001-01-01T00:00:00Z"),
+            ("+262142-12-31T00:00:00Z", "9999-12-31T23:59:59.999999Z"),
+            ("2026-11-22T01:02:03Z", "2026-11-22T01:02:03Z"),
+        ] {
+            let read = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+            assert_eq!(storable_instant(read(given)), read(stored), "{given}");
+        }
+    }
 
     #[test]
     fn the_character_that_no_database_stores_is_replaced_wherever_it_is() {

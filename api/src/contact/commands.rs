@@ -59,6 +59,8 @@ pub struct TraitChanges {
     /// Written only where the contact has no value of that key.
     pub set_once: Map<String, Value>,
     pub unset: Vec<String>,
+    /// Said of a visit and not of a person: only a contact of which something was said before takes it.
+    pub personless: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -100,7 +102,7 @@ pub async fn ingest(tx: &Tx, batch: &[Incoming]) -> Result<Vec<Ingested>> {
         .map(|(touch, id)| graph.place(tx, touch, *id))
         .collect();
     graph.save(tx).await?;
-    traits::save(tx, &graph, &touches, &placed).await?;
+    traits::save(tx, &graph, &touches, &placed, &ids).await?;
 
     let events = touches
         .iter()

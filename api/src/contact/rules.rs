@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use entity::contact_identifier::{Kind, Verification};
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::base::{Error, Result};
 
@@ -160,16 +161,22 @@ pub(super) struct Weight {
     /// Set or unset outright, rather than "once, if absent".
     pub(super) outright: bool,
     pub(super) observed_at: DateTime<Utc>,
+    /// Tells calls of the same instant apart, the same way each time: UUIDv7s in the order they were made.
+    pub(super) said_by: Uuid,
 }
 
 impl Weight {
     /// Whether `self` replaces what `other` left: outright beats once; of two outright the later, of two
     /// once the earlier. So the winner does not depend on the order of arrival.
     pub(super) fn replaces(self, other: Self) -> bool {
+        let (own, others) = (
+            (self.observed_at, self.said_by),
+            (other.observed_at, other.said_by),
+        );
         match (self.outright, other.outright) {
-            (true, true) => self.observed_at >= other.observed_at,
+            (true, true) => own >= others,
             (outright, replaced) if outright != replaced => outright,
-            _ => self.observed_at < other.observed_at,
+            _ => own < others,
         }
     }
 }
@@ -267,10 +274,12 @@ mod tests {
     #[test]
     fn the_winning_trait_does_not_depend_on_the_order_of_arrival() {
         let at = |s: i64| DateTime::UNIX_EPOCH + TimeDelta::seconds(s);
-        let observations = [(true, 3), (true, 5), (false, 1), (false, 9), (true, 4)];
+        // The last digit tells calls of one instant apart.
+        let observations = [(true, 30), (true, 51), (false, 10), (false, 90), (true, 50)];
         let weigh = |(outright, s): (bool, i64)| Weight {
             outright,
-            observed_at: at(s),
+            observed_at: at(s / 10),
+            said_by: Uuid::from_u128(s.unsigned_abs().into()),
         };
         let winner = |order: &[(bool, i64)]| {
             order
@@ -288,10 +297,13 @@ mod tests {
         for turn in 0..observations.len() {
             let mut order = observations;
             order.rotate_left(turn);
-            assert_eq!(winner(&order), (true, 5));
+            assert_eq!(winner(&order), (true, 51));
             order.reverse();
-            assert_eq!(winner(&order), (true, 5));
+            assert_eq!(winner(&order), (true, 51));
         }
-        assert_eq!(winner(&[(false, 9), (false, 1), (false, 4)]), (false, 1));
+        assert_eq!(
+            winner(&[(false, 90), (false, 11), (false, 10), (false, 40)]),
+            (false, 10)
+        );
     }
 }

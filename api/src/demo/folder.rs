@@ -25,6 +25,9 @@ pub(super) struct Saved {
     pub(super) secret_key: String,
     pub(super) operator_token: String,
     pub(super) tenant: Option<SavedTenant>,
+    /// Whether the scene is set: a demo that was stopped before sets it again.
+    #[serde(default)]
+    pub(super) complete: bool,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -78,6 +81,7 @@ impl Folder {
             secret_key: secret(),
             operator_token: secret(),
             tenant: None,
+            complete: false,
         })
     }
 

@@ -22,7 +22,7 @@ use crate::{
     base::{Actor, Cx, Db},
     config::{Config, Hidden},
     contact::{self, INGEST_MAX},
-    serve,
+    serve, telemetry,
     tenant::Caller,
 };
 
@@ -66,6 +66,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         log_level: "warn".to_owned(),
         ..Config::default()
     };
+    let _telemetry = telemetry::start(&config)?;
     Db::migrate(config.database_url.reveal()).await?;
     let app = App::new(Parts::connect(config).await?)?;
     let stage = Stage {
@@ -106,7 +107,6 @@ impl Stage<'_> {
         folder: &Folder,
         mut saved: folder::Saved,
     ) -> anyhow::Result<Ready> {
-        let fresh = saved.tenant.is_none();
         let tenant = match saved.tenant.take() {
             Some(tenant) => tenant,
             None => self.make_tenant().await?,
@@ -118,13 +118,15 @@ impl Stage<'_> {
         let cx = self.app.cx(id, Actor::System);
         // The double forgets when the process ends: it is told everything again.
         self.connect(&cx).await?;
-        if fresh {
+        if !saved.complete {
             self.tell_story(&cx).await?;
         }
         self.app.worker.drain().await?;
-        if fresh {
+        if !saved.complete {
             // After the story, so that nobody is offered a nudge for what happened long ago.
             self.publish(&cx).await?;
+            saved.complete = true;
+            folder.save(&saved)?;
         }
         let (contact_id, contact_token) = self.hero(&cx).await?;
         Ok(Ready {

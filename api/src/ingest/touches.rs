@@ -28,23 +28,18 @@ pub(super) fn incoming(event: WireEvent, verification: Verification, sender: &Se
             context.insert(key.to_owned(), Value::String(value.clone()));
         }
     }
-    // A personless event describes a visit, not a person.
-    let traits = if event.personless {
-        TraitChanges::default()
-    } else {
-        TraitChanges {
-            set: event.set,
-            set_once: event.set_once,
-            unset: event.unset,
-        }
-    };
     let makes_contact = event.event != "$groupidentify";
     Incoming {
         name: event.event,
         claims,
         contact_id: None,
         link,
-        traits,
+        traits: TraitChanges {
+            set: event.set,
+            set_once: event.set_once,
+            unset: event.unset,
+            personless: event.personless,
+        },
         touch: touch(&event.properties).map(|touch| json!(touch)),
         properties: event.properties,
         context,

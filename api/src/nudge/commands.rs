@@ -216,7 +216,7 @@ pub(super) async fn withdraw_some(
             .with("nudgeKey", nudge.key.clone())
             .with("surface", delivery.surface.clone())
             .with("reason", reason)
-            .once(told_once(WITHDRAWN, delivery.id))
+            .once(&told_once(WITHDRAWN, delivery.id))
             .caused_by(cause)
     });
     tx.emit_all(told.collect()).await?;

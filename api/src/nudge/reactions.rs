@@ -339,7 +339,7 @@ fn offered(
         .with("nudgeId", nudge.id.to_string())
         .with("nudgeKey", nudge.key.clone())
         .with("surface", delivery.surface.clone())
-        .once(told_once(OFFERED, delivery.id))
+        .once(&told_once(OFFERED, delivery.id))
         .caused_by(event)
 }
 

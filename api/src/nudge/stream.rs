@@ -16,7 +16,7 @@ use futures_util::Stream;
 use sea_orm::{ColumnTrait, FromQueryResult, QueryFilter, QuerySelect};
 
 use super::{OFFERED, SOURCE, WITHDRAWN, queries, rules};
-use crate::base::{Cx, LogPlace, Result};
+use crate::base::{Cx, LogPlace, OWN_MESSAGE, Result};
 
 pub use hub::Streams;
 
@@ -104,7 +104,8 @@ impl Line {
     }
     /// The delivery that this room told of. Whoever may track can name an event so, but not this source.
     fn delivery(&self) -> Option<Id<nudge_delivery::Entity>> {
-        let (name, delivery) = self.message_id.as_deref()?.split_once('/')?;
+        let own = self.message_id.as_deref()?.strip_prefix(OWN_MESSAGE)?;
+        let (name, delivery) = own.split_once('/')?;
         if self.source == SOURCE && name == self.name {
             Id::parse(delivery)
         } else {

@@ -1,6 +1,9 @@
 //! The part of the graph that a batch touches, held in memory while who is who is decided.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{
@@ -212,8 +215,13 @@ impl Graph {
                     dormant.push((identifier, "unverified"));
                     continue;
                 }
-                _ if proves_little && named_otherwise && verified == Verification::Claimed => {
-                    // The backend knows better than the browser that claimed it: the id moves.
+                _ if proves_little
+                    && named_otherwise
+                    && verified == Verification::Claimed
+                    && self.is_named_besides(owner, identifier) =>
+                {
+                    // The backend knows better than the browser that claimed it: the id moves. A contact that has no
+                    // other id comes along whole, as it would have if the backend had spoken first.
                     moving.push(claim);
                     continue;
                 }
@@ -265,6 +273,13 @@ impl Graph {
             contact: Some(target),
             identifier,
         }
+    }
+
+    /// Whether the contact has another id than this one.
+    fn is_named_besides(&self, contact: ContactId, identifier: IdentifierId) -> bool {
+        self.identifiers
+            .values()
+            .any(|row| row.id != identifier && self.root(row.contact_id) == contact)
     }
 
     /// Whether `owner` could take in the ids that are waiting for a contact.
@@ -375,10 +390,25 @@ impl Graph {
         self.new_identifiers.insert(id);
     }
 
+    /// Gives an identifier to another contact; the one that had it is known by what is left to it.
     fn move_identifier(&mut self, claim: &Claim, to: ContactId) {
-        if let Some(row) = self.identifiers.get_mut(&(claim.kind, claim.value.clone())) {
-            row.contact_id = to;
-            self.changed_identifiers.insert(row.id);
+        let Some(row) = self.identifiers.get_mut(&(claim.kind, claim.value.clone())) else {
+            return;
+        };
+        let from = row.contact_id;
+        row.contact_id = to;
+        self.changed_identifiers.insert(row.id);
+        let from = self.root(from);
+        let left = self
+            .identifiers
+            .values()
+            .filter(|row| self.root(row.contact_id) == from)
+            .filter_map(|row| status_by(row.kind, row.verification))
+            .max_by_key(|status| trust(*status))
+            .unwrap_or(Status::Anonymous);
+        if let Some(row) = self.contacts.get_mut(&from) {
+            row.status = left;
+            self.changed_contacts.insert(from);
         }
     }
 
@@ -419,19 +449,11 @@ impl Graph {
             .claims
             .iter()
             .filter(|claim| {
-                matches!(claim.kind, Kind::ExternalId | Kind::Email | Kind::Phone)
-                    && self
-                        .identifiers
-                        .get(&(claim.kind, claim.value.clone()))
-                        .is_some_and(|row| self.root(row.contact_id) == id)
+                self.identifiers
+                    .get(&(claim.kind, claim.value.clone()))
+                    .is_some_and(|row| self.root(row.contact_id) == id)
             })
-            .map(|claim| {
-                if claim.verification > Verification::Claimed {
-                    Status::Verified
-                } else {
-                    Status::Known
-                }
-            })
+            .filter_map(|claim| status_by(claim.kind, claim.verification))
             .max_by_key(|status| trust(*status));
         let Some(row) = self.contacts.get_mut(&id) else {
             return;
@@ -615,6 +637,15 @@ impl Graph {
     }
 }
 
+/// What an identifier makes of its contact; nothing, where it names a browser.
+fn status_by(kind: Kind, verification: Verification) -> Option<Status> {
+    match kind {
+        Kind::AnonymousId | Kind::DistinctId => None,
+        _ if verification > Verification::Claimed => Some(Status::Verified),
+        _ => Some(Status::Known),
+    }
+}
+
 const fn trust(status: Status) -> u8 {
     match status {
         Status::Merged | Status::Anonymous => 0,
@@ -636,20 +667,27 @@ fn fold(survivor: &mut contact::Model, absorbed: &contact::Model) {
     }
 }
 
-/// Keeps the earliest and the latest touch, whatever the order of arrival.
+/// Keeps the earliest and the latest touch, whatever the order of arrival; of one instant, the first and the last by text.
 fn attribute(row: &mut contact::Model, said: &serde_json::Value, at: DateTime<Utc>) -> bool {
-    let mut changed = false;
-    if row.first_touch_at.is_none_or(|first| at < first) {
+    let than = |kept_at: Option<DateTime<Utc>>, kept: &Option<serde_json::Value>| {
+        kept_at.map(|kept_at| {
+            at.cmp(&kept_at).then_with(|| {
+                let kept = kept.as_ref().map(ToString::to_string);
+                Some(said.to_string()).cmp(&kept)
+            })
+        })
+    };
+    let is_first = than(row.first_touch_at, &row.first_touch).is_none_or(Ordering::is_lt);
+    let is_last = than(row.last_touch_at, &row.last_touch).is_none_or(Ordering::is_gt);
+    if is_first {
         row.first_touch = Some(said.clone());
         row.first_touch_at = Some(at);
-        changed = true;
     }
-    if row.last_touch_at.is_none_or(|last| at >= last) {
+    if is_last {
         row.last_touch = Some(said.clone());
         row.last_touch_at = Some(at);
-        changed = true;
     }
-    changed
+    is_first || is_last
 }
 
 fn not_a_contact(id: ContactId) -> Error {

@@ -1,14 +1,14 @@
 //! Traits: one winning value a key, whatever the order of arrival.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use chrono::{DateTime, Utc};
-use entity::{ContactId, contact_trait};
+use entity::{ContactId, EventId, contact_trait};
 use sea_orm::{
-    ColumnTrait, QueryFilter, Set,
+    ColumnTrait, QueryFilter, QuerySelect, Set,
     sea_query::{Expr, OnConflict},
 };
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::{Incoming, Placed, TraitChanges, graph::Graph};
 use crate::{
@@ -23,10 +23,11 @@ impl TraitChanges {
 }
 
 /// One observation of one trait; `value` null where it was unset.
+#[derive(Clone)]
 struct Observation {
     value: Value,
     weight: Weight,
-    source: &'static str,
+    source: String,
 }
 
 pub(super) async fn save(
@@ -34,9 +35,11 @@ pub(super) async fn save(
     graph: &Graph,
     touches: &[&Incoming],
     placed: &[Placed],
+    ids: &[EventId],
 ) -> Result<()> {
     let mut winners: HashMap<(ContactId, String), Observation> = HashMap::new();
-    for (touch, placed) in touches.iter().zip(placed) {
+    let mut profiled = profiled(tx, graph, touches, placed).await?;
+    for ((touch, placed), event) in touches.iter().zip(placed).zip(ids) {
         let Some(contact) = placed.contact.map(|id| graph.root(id)) else {
             continue;
         };
@@ -44,7 +47,15 @@ pub(super) async fn save(
             set,
             set_once,
             unset,
+            personless,
         } = &touch.traits;
+        if *personless && !profiled.contains(&contact) {
+            continue;
+        }
+        if touch.traits.changes_anything() {
+            profiled.insert(contact);
+        }
+        let said_by = said_by(touch, *event);
         let said = set
             .iter()
             .map(|(key, value)| (key, value.clone(), true))
@@ -60,16 +71,15 @@ pub(super) async fn save(
                 weight: Weight {
                     outright,
                     observed_at: touch.occurred_at,
+                    said_by,
                 },
-                source: touch.source,
+                source: touch.source.to_owned(),
             };
             winners
                 .entry((contact, key.clone()))
                 .and_modify(|kept| {
                     if new.weight.replaces(kept.weight) {
-                        kept.value = new.value.clone();
-                        kept.weight = new.weight;
-                        kept.source = new.source;
+                        kept.clone_from(&new);
                     }
                 })
                 .or_insert(new);
@@ -77,17 +87,7 @@ pub(super) async fn save(
     }
     let mut rows: Vec<_> = winners
         .into_iter()
-        .map(|((contact, key), seen)| {
-            row(
-                tx,
-                contact,
-                key,
-                seen.value,
-                i32::from(seen.weight.outright),
-                seen.source.to_owned(),
-                seen.weight.observed_at,
-            )
-        })
+        .map(|((contact, key), seen)| row(tx, contact, key, seen))
         .collect();
     // Two batches that write the same rows take them in the same order.
     rows.sort_by(|a, b| {
@@ -106,49 +106,77 @@ pub(super) async fn copy(tx: &Tx, from: ContactId, to: ContactId) -> Result<()> 
     let rows = rows
         .into_iter()
         .map(|old| {
-            row(
-                tx,
-                to,
-                old.key,
-                old.value,
-                old.rank,
-                old.source,
-                old.observed_at,
-            )
+            let seen = Observation {
+                value: old.value,
+                weight: Weight {
+                    outright: old.rank == 1,
+                    observed_at: old.observed_at,
+                    said_by: old.said_by,
+                },
+                source: old.source,
+            };
+            row(tx, to, old.key, seen)
         })
         .collect();
     upsert(tx, rows).await
 }
 
-fn row(
-    tx: &Tx,
-    contact: ContactId,
-    key: String,
-    value: Value,
-    rank: i32,
-    source: String,
-    observed_at: DateTime<Utc>,
-) -> contact_trait::ActiveModel {
-    let (text, number) = filterable(&value);
+fn row(tx: &Tx, contact: ContactId, key: String, seen: Observation) -> contact_trait::ActiveModel {
+    let (text, number) = filterable(&seen.value);
     contact_trait::ActiveModel {
         id: Set(tx.new_id()),
         tenant_id: Set(tx.tenant()),
         contact_id: Set(contact),
         key: Set(key),
-        value: Set(value),
+        value: Set(seen.value),
         text: Set(text),
         number: Set(number),
-        rank: Set(rank),
-        source: Set(source),
-        observed_at: Set(observed_at),
+        rank: Set(i32::from(seen.weight.outright)),
+        source: Set(seen.source),
+        observed_at: Set(seen.weight.observed_at),
+        said_by: Set(seen.weight.said_by),
     }
+}
+
+/// Names the call that a touch came by, the same each time it is sent.
+fn said_by(touch: &Incoming, event: EventId) -> Uuid {
+    touch.message_id.as_deref().map_or(event.uuid(), |id| {
+        Uuid::try_parse(id).unwrap_or_else(|_| Uuid::new_v5(&Uuid::NAMESPACE_OID, id.as_bytes()))
+    })
+}
+
+/// Of the contacts that personless touches speak of, those that somebody said something about before.
+async fn profiled(
+    tx: &Tx,
+    graph: &Graph,
+    touches: &[&Incoming],
+    placed: &[Placed],
+) -> Result<HashSet<ContactId>> {
+    let asked: HashSet<ContactId> = touches
+        .iter()
+        .zip(placed)
+        .filter(|(touch, _)| touch.traits.personless && touch.traits.changes_anything())
+        .filter_map(|(_, placed)| placed.contact.map(|id| graph.root(id)))
+        .collect();
+    if asked.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let rows: Vec<(ContactId,)> = tx
+        .find::<contact_trait::Entity>()
+        .filter(contact_trait::Column::ContactId.is_in(asked))
+        .select_only()
+        .column(contact_trait::Column::ContactId)
+        .distinct()
+        .tuples()
+        .await?;
+    Ok(rows.into_iter().map(|(contact,)| contact).collect())
 }
 
 /// [`Weight::replaces`], as the database decides it when two writers meet.
 const REPLACES: &str = r#""excluded"."rank" > "contact_trait"."rank"
     OR ("excluded"."rank" = "contact_trait"."rank" AND (
-        ("excluded"."rank" = 1 AND "excluded"."observed_at" >= "contact_trait"."observed_at")
-        OR ("excluded"."rank" = 0 AND "excluded"."observed_at" < "contact_trait"."observed_at")))"#;
+        ("excluded"."rank" = 1 AND ("excluded"."observed_at", "excluded"."said_by") >= ("contact_trait"."observed_at", "contact_trait"."said_by"))
+        OR ("excluded"."rank" = 0 AND ("excluded"."observed_at", "excluded"."said_by") < ("contact_trait"."observed_at", "contact_trait"."said_by"))))"#;
 
 async fn upsert(tx: &Tx, rows: Vec<contact_trait::ActiveModel>) -> Result<()> {
     use contact_trait::Column as C;
@@ -160,6 +188,7 @@ async fn upsert(tx: &Tx, rows: Vec<contact_trait::ActiveModel>) -> Result<()> {
             C::Rank,
             C::Source,
             C::ObservedAt,
+            C::SaidBy,
         ])
         .action_and_where(Expr::cust(REPLACES))
         .to_owned();

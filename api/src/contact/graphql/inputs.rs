@@ -12,7 +12,7 @@ use self::bounds::{
     named, said_in, trait_key, trait_properties,
 };
 use crate::{
-    base::{Actor, Error, ErrorCode, Result, storable},
+    base::{Actor, Error, ErrorCode, Result, storable, storable_instant},
     contact::{Claim, Incoming, Link, TraitChanges},
 };
 
@@ -48,7 +48,7 @@ impl Saying<'_> {
         timestamp
             .filter(|at| *at <= self.now + AHEAD_MAX)
             // What both databases can hold.
-            .map_or(self.now, |at| at.trunc_subsecs(6))
+            .map_or(self.now, |at| storable_instant(at.trunc_subsecs(6)))
     }
     fn incoming(self, name: impl Into<String>, said: Said) -> Result<Incoming> {
         Ok(Incoming {

@@ -24,7 +24,7 @@ pub struct Interaction {
     /// Absent where the client's text is no delivery's id.
     pub delivery_id: Option<Id<nudge_delivery::Entity>>,
     pub kind: Kind,
-    /// The client's own id of it, unique in the tenant: telling it again changes nothing.
+    /// The client's own id of it, unique in its delivery: telling it again changes nothing.
     pub client_id: String,
     pub at: DateTime<Utc>,
 }
@@ -96,22 +96,27 @@ async fn own_deliveries(
     Ok(rows.into_iter().map(|row| (row.id, row)).collect())
 }
 
-async fn known_interactions(
-    tx: &Tx,
-    told: &[Interaction],
-) -> Result<HashMap<String, nudge_interaction::Model>> {
+async fn known_interactions(tx: &Tx, told: &[Interaction]) -> Result<Known> {
     let client_ids = told
         .iter()
         .map(|interaction| interaction.client_id.as_str());
+    let deliveries = told
+        .iter()
+        .filter_map(|interaction| interaction.delivery_id);
     let rows = tx
         .find::<nudge_interaction::Entity>()
+        .filter(nudge_interaction::Column::DeliveryId.is_in(deliveries))
         .filter(nudge_interaction::Column::ClientId.is_in(client_ids))
         .all()
         .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| (row.client_id.clone(), row))
-        .collect())
+    Ok(rows.into_iter().map(|row| (told_as(&row), row)).collect())
+}
+
+/// Interactions by what their client calls them.
+type Known = HashMap<(Id<nudge_delivery::Entity>, String), nudge_interaction::Model>;
+
+fn told_as(row: &nudge_interaction::Model) -> (Id<nudge_delivery::Entity>, String) {
+    (row.delivery_id, row.client_id.clone())
 }
 
 /// What one call reads and is about to write.
@@ -120,7 +125,7 @@ struct Book {
     deliveries: BTreeMap<Id<nudge_delivery::Entity>, nudge_delivery::Model>,
     /// The same deliveries, with what was told marked.
     marked: BTreeMap<Id<nudge_delivery::Entity>, nudge_delivery::Model>,
-    known: HashMap<String, nudge_interaction::Model>,
+    known: Known,
     new: Vec<nudge_interaction::Model>,
     recorded: Recorded,
 }
@@ -158,16 +163,8 @@ impl Book {
                     "you have no delivery of this id".to_owned(),
                 )
             })?;
-        if let Some(known) = self.known.get(&told.client_id) {
-            return if known.delivery_id == delivery.id {
-                Ok(known.clone())
-            } else {
-                Err((
-                    ErrorCode::Taken,
-                    "clientId",
-                    "this clientId names another interaction".to_owned(),
-                ))
-            };
+        if let Some(known) = self.known.get(&(delivery.id, told.client_id.clone())) {
+            return Ok(known.clone());
         }
         let occurred_at = rules::interaction_time(told.at, self.now)
             .map_err(|why| (ErrorCode::Invalid, "at", why))?;
@@ -181,7 +178,7 @@ impl Book {
             occurred_at,
             created_at: self.now,
         };
-        self.known.insert(told.client_id.clone(), row.clone());
+        self.known.insert(told_as(&row), row.clone());
         self.new.push(row.clone());
         Ok(row)
     }
@@ -270,7 +267,7 @@ impl Book {
                         .map(|version| version.number),
                 )
                 .with("surface", delivery.surface.clone())
-                .once(format!("{name}/{}", row.client_id));
+                .once(&format!("{name}/{}", row.id));
             event.identifier_id = delivery.identifier_id;
             event
         };

@@ -13,7 +13,7 @@ use super::{
     },
     delivery::NudgeInteractionKind,
 };
-use crate::base::{Error, ErrorCode, Result, Scope, filter::StringFilter, gql::Duration};
+use crate::base::{Error, ErrorCode, Result, Scope, filter::StringFilter, gql::Duration, storable};
 
 /// How deep filters may nest, and how many there may be in one another.
 const FILTER_DEPTH_MAX: usize = 5;
@@ -157,7 +157,7 @@ struct NudgeInteractionInput {
     delivery_id: ID,
     /// What was done.
     kind: NudgeInteractionKind,
-    /// The client's own id of it, unique in the tenant, such as a UUID: at most 200 characters.
+    /// The client's own id of it, unique in its delivery, such as a UUID: at most 200 characters.
     client_id: String,
     /// When, by the client's clock: at most 90 days ago, and at most 5 minutes ahead.
     at: DateTime<Utc>,
@@ -168,7 +168,7 @@ impl NudgeInteractionsRecordInput {
         let interaction = |given: NudgeInteractionInput| Interaction {
             delivery_id: Id::parse(&given.delivery_id),
             kind: given.kind.into(),
-            client_id: given.client_id,
+            client_id: storable(given.client_id),
             at: given.at,
         };
         self.interactions.into_iter().map(interaction).collect()

@@ -5,7 +5,7 @@ use entity::ContactId;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    base::{Error, ErrorCode, Result, storable, storable_json},
+    base::{Error, ErrorCode, OWN_MESSAGE, Result, storable, storable_json},
     contact::TraitChanges,
 };
 
@@ -32,6 +32,12 @@ pub(super) fn contact_id(id: &ID, field: &str) -> Result<ContactId> {
 }
 
 pub(super) fn message_id(id: String) -> Result<String> {
+    if id.starts_with(OWN_MESSAGE) {
+        return Err(Error::invalid(
+            "messageId",
+            format!("message ids that begin with {OWN_MESSAGE} are the product's own"),
+        ));
+    }
     let chars = id.chars().count();
     if (1..=MESSAGE_ID_CHARS_MAX).contains(&chars) {
         Ok(storable(id))
@@ -63,7 +69,7 @@ pub(super) fn said_in(properties: &Map<String, Value>) -> Result<TraitChanges> {
     let mut traits = TraitChanges {
         set: object(part("$set"), "properties.$set")?,
         set_once: object(part("$set_once"), "properties.$set_once")?,
-        unset: vec![],
+        ..TraitChanges::default()
     };
     match properties.get("$unset") {
         None | Some(Value::Null) => {}
