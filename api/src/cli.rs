@@ -89,6 +89,7 @@ enum Command {
 enum TenantCommand {
     /// Make a tenant and print its first keys, this once
     Create {
+        /// What people call it
         name: String,
         /// As one JSON object
         #[arg(long)]

@@ -35,7 +35,9 @@ impl Drop for Telemetry {
 
 /// Starts logging to stderr, tracing where an endpoint is configured, and metrics. Once a process.
 pub fn start(config: &Config) -> anyhow::Result<Telemetry> {
-    let filter = EnvFilter::try_new(&config.log_level).context("log_level cannot be read")?;
+    // The database's remarks on what is there already, at each start, are no news; a level of its own overrules.
+    let levels = format!("sqlx::postgres::notice=warn,{}", config.log_level);
+    let filter = EnvFilter::try_new(levels).context("log_level cannot be read")?;
     let logs = fmt::layer().with_writer(std::io::stderr);
     let logs = match config.log_format {
         LogFormat::Human => logs.boxed(),

@@ -5,8 +5,9 @@ mod recorded;
 
 use std::collections::BTreeMap;
 
+use api::contact::touch;
 use api::ingest::wire::{
-    BATCH_BODY_BYTES_MAX, Identity, Merge, WireEvent, decode_capture, remote_config, touch,
+    BATCH_BODY_BYTES_MAX, Identity, Merge, WireEvent, decode_capture, remote_config,
 };
 use serde_json::{Value, json};
 

@@ -30,4 +30,4 @@ pub use page::{
     Counter, FromEnd, Listing, Page, PageArgs, SortBy, page, page_from_end, system_page,
 };
 pub use secrets::{Secrets, fingerprint, hex};
-pub use text::{storable, storable_instant, storable_json};
+pub use text::{cut, storable, storable_instant, storable_json};

@@ -25,6 +25,14 @@ pub fn storable_instant(at: DateTime<Utc>) -> DateTime<Utc> {
     }
 }
 
+/// At most `chars_max` characters of `text`.
+pub fn cut(mut text: String, chars_max: usize) -> String {
+    if let Some((end, _)) = text.char_indices().nth(chars_max) {
+        text.truncate(end);
+    }
+    text
+}
+
 /// The value with every text in it [`storable`], its members' names included.
 pub fn storable_json(value: Value) -> Value {
     match value {
@@ -65,5 +73,11 @@ mod tests {
             storable_json(value),
             json!({"a\u{fffd}": ["b\u{fffd}", {"c": "\u{fffd}"}], "d": 1})
         );
+    }
+
+    #[test]
+    fn a_cut_counts_characters_not_bytes() {
+        assert_eq!(cut("äöü".to_owned(), 2), "äö");
+        assert_eq!(cut("äöü".to_owned(), 3), "äöü");
     }
 }

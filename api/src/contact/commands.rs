@@ -20,7 +20,7 @@ use super::rules::{Claim, is_distinct_id_kind};
 use crate::base::{Cause, NewEvent, Result, Tx};
 
 /// Events a unit of work may take: it holds its contacts' rows until it ends. Callers cut longer batches.
-pub const INGEST_MAX: usize = 200;
+pub const INGEST_MAX: usize = 500;
 
 /// One touch of one contact.
 #[derive(Clone, Debug)]

@@ -12,6 +12,7 @@ mod commands;
 mod graphql;
 mod queries;
 mod rules;
+mod touch;
 
 pub use commands::{INGEST_MAX, Incoming, Ingested, Link, TraitChanges, ingest};
 pub use graphql::{
@@ -21,3 +22,4 @@ pub use graphql::{
 };
 pub use queries::{distinct_ids, families, family, find_by, listed, root, roots, traits};
 pub use rules::{Claim, ID_CHARS_MAX, is_distinct_id_kind, is_illegal_id, normalize};
+pub use touch::touch;

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     base::Result,
-    contact::{Claim, Incoming, Link, TraitChanges},
+    contact::{self, Claim, Incoming, Link, TraitChanges},
 };
 
 /// People who came by; about three in four of them signed up.
@@ -184,7 +184,7 @@ fn visitor(
                 set,
                 ..TraitChanges::default()
             },
-            touch: crate::ingest::wire::touch(&properties).map(|touch| json!(touch)),
+            touch: contact::touch(&properties).map(|touch| json!(touch)),
             properties,
             context: Map::new(),
             source: "demo",

@@ -3,8 +3,8 @@
 use entity::contact_identifier::{Kind, Verification};
 use serde_json::{Map, Value, json};
 
-use super::wire::{Identity, Merge, WireEvent, touch};
-use crate::contact::{Claim, Incoming, Link, TraitChanges};
+use super::wire::{Identity, Merge, WireEvent};
+use crate::contact::{Claim, Incoming, Link, TraitChanges, touch};
 
 /// Where the event came from, for the log: `capture`.
 pub(super) const SOURCE: &str = "capture";

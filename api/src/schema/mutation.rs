@@ -13,10 +13,9 @@ use crate::{
         gql::{self, CxExt, UserErrors, outcome},
     },
     contact::{
-        self, AliasInput, ContactUpdateInput, ContactUpsertInput, INGEST_MAX, IdentifyInput,
-        Incoming, Ingested, Loaders, Saying, TrackBatchInput, TrackInput,
+        self, AliasInput, ContactUpdateInput, ContactUpsertInput, IdentifyInput, Incoming,
+        Ingested, Loaders, Saying, TrackBatchInput, TrackInput,
     },
-    ingest::wire,
 };
 
 /// What became of what was told.
@@ -234,18 +233,10 @@ async fn all_known(cx: &Cx, batch: &[Incoming]) -> Result<()> {
     }
 }
 
-/// Writes touches in order, in as few units of work as their size allows.
+/// Writes touches in order: all of them, or none.
 async fn write(cx: &Cx, batch: Vec<Incoming>) -> Result<Vec<Ingested>> {
-    let mut written = Vec::with_capacity(batch.len());
-    let mut rest = batch.into_iter().map(attributed).peekable();
-    while rest.peek().is_some() {
-        let part: Vec<Incoming> = rest.by_ref().take(INGEST_MAX).collect();
-        written.extend(
-            cx.write(async move |tx| contact::ingest(tx, &part).await)
-                .await?,
-        );
-    }
-    Ok(written)
+    let batch: Vec<Incoming> = batch.into_iter().map(attributed).collect();
+    cx.write(async |tx| contact::ingest(tx, &batch).await).await
 }
 
 /// Notes where the contact came from, as the properties and the page in the context tell it.
@@ -266,10 +257,10 @@ fn attributed(incoming: Incoming) -> Incoming {
         }
     }
     let touch = if said.is_empty() {
-        wire::touch(&incoming.properties)
+        contact::touch(&incoming.properties)
     } else {
         said.extend(incoming.properties.clone());
-        wire::touch(&said)
+        contact::touch(&said)
     };
     Incoming {
         touch: touch.map(|touch| json!(touch)),

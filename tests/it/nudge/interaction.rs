@@ -109,7 +109,7 @@ async fn anothers_delivery_is_not_found_and_keeps_no_other_out() -> anyhow::Resu
         // a client id is its delivery's own: another contact may use it too
         let free = record(&kit, &tokens[1].1, json!([told(&anothers, "b")])).await;
         assert_eq!(free["userErrors"], json!([]));
-        assert_eq!(free["interactions"][0]["delivery"]["id"], json!(anothers));
+        assert_eq!(free["interactions"].as_array().map(Vec::len), Some(1));
         // and is free in another tenant
         let foreign = deliveries(&bolt).await?;
         let foreign = foreign.iter().find(|row| row.contact_id == tokens[2].0).unwrap();

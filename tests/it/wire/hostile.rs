@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use api::contact::touch;
 use api::ingest::wire::{
-    BATCH_BODY_BYTES_MAX, SINGLE_BODY_BYTES_MAX, decode_capture, decode_flags, touch,
+    BATCH_BODY_BYTES_MAX, SINGLE_BODY_BYTES_MAX, decode_capture, decode_flags,
 };
 
 use super::recorded::{gzip, instant, recorded};

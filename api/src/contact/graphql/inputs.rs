@@ -13,11 +13,8 @@ use self::bounds::{
 };
 use crate::{
     base::{Actor, Error, ErrorCode, Result, storable, storable_instant},
-    contact::{Claim, Incoming, Link, TraitChanges},
+    contact::{Claim, INGEST_MAX, Incoming, Link, TraitChanges},
 };
-
-/// Events that one `trackBatch` takes.
-const TRACK_BATCH_MAX: usize = 500;
 
 const NAME_CHARS_MAX: usize = 200;
 
@@ -229,11 +226,11 @@ impl TrackBatchInput {
     /// All of them, or the first that is wrong.
     pub fn incoming(self, by: Saying<'_>) -> Result<Vec<Incoming>> {
         let count = self.events.len();
-        if !(1..=TRACK_BATCH_MAX).contains(&count) {
+        if !(1..=INGEST_MAX).contains(&count) {
             return Err(Error::user(
                 ErrorCode::LimitReached,
                 "events",
-                format!("a batch holds 1 to {TRACK_BATCH_MAX} events, not {count}"),
+                format!("a batch holds 1 to {INGEST_MAX} events, not {count}"),
             ));
         }
         self.events

@@ -1,5 +1,7 @@
 //! What is shown of a contact, and how one is named and sorted.
 
+use std::collections::BTreeMap;
+
 use async_graphql::{Enum, ID, InputObject, Json, OneofObject, SimpleObject};
 use chrono::{DateTime, Utc};
 use entity::{
@@ -7,9 +9,12 @@ use entity::{
     contact_identifier::{self, Kind, Verification},
 };
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::base::{SortBy, filter::OrderDirection};
+use crate::{
+    base::{SortBy, filter::OrderDirection},
+    contact::touch,
+};
 
 /// How well a contact is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
@@ -125,28 +130,12 @@ struct Touch {
     /// Code of the referral that brought the visitor.
     referral_code: Option<String>,
     /// The ad networks' click ids, by the name of their parameter: `{"gclid": "…"}`.
-    click_ids: Json<Map<String, Value>>,
-}
-
-/// A touch as it is stored.
-#[derive(Deserialize, Default)]
-#[serde(default, rename_all = "camelCase")]
-struct StoredTouch {
-    source: Option<String>,
-    medium: Option<String>,
-    campaign: Option<String>,
-    term: Option<String>,
-    content: Option<String>,
-    referrer: Option<String>,
-    referring_domain: Option<String>,
-    landing_url: Option<String>,
-    referral_code: Option<String>,
-    click_ids: Map<String, Value>,
+    click_ids: Json<BTreeMap<String, String>>,
 }
 
 impl Touch {
     fn read(stored: Option<&Value>, at: Option<DateTime<Utc>>) -> Option<Self> {
-        let stored = StoredTouch::deserialize(stored?).unwrap_or_default();
+        let stored = touch::Touch::deserialize(stored?).unwrap_or_default();
         Some(Self {
             at: at?,
             source: stored.source,

@@ -9,7 +9,8 @@ use uuid::Uuid;
 use super::error::WireError;
 use super::identity::{self, Identity, Merge};
 use super::instant;
-use super::json::{cut, depth};
+use super::json::depth;
+use crate::base::cut;
 
 /// Characters of an event's name; the rest is cut, as PostHog does.
 pub const EVENT_NAME_CHARS_MAX: usize = 200;

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::json::{cut, id_text};
+use super::json::id_text;
+use crate::base::cut;
 use crate::contact::is_illegal_id;
 
 /// Characters of a distinct id; the rest is cut, as PostHog does.

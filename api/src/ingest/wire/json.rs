@@ -67,14 +67,6 @@ pub(super) fn id_text(value: Option<&Value>) -> Option<String> {
     }
 }
 
-/// At most `chars_max` characters of `text`.
-pub(super) fn cut(mut text: String, chars_max: usize) -> String {
-    if let Some((end, _)) = text.char_indices().nth(chars_max) {
-        text.truncate(end);
-    }
-    text
-}
-
 const NOT_NUMBERS: [&str; 3] = ["NaN", "Infinity", "-Infinity"];
 const REPLACEMENT: &str = r"\ufffd";
 
@@ -208,11 +200,5 @@ mod tests {
         assert_eq!(depth(&json!(1)), 0);
         assert_eq!(depth(&json!({})), 1);
         assert_eq!(depth(&json!({"a": [1, {"b": []}]})), 4);
-    }
-
-    #[test]
-    fn a_cut_counts_characters_not_bytes() {
-        assert_eq!(cut("äöü".to_owned(), 2), "äö");
-        assert_eq!(cut("äöü".to_owned(), 3), "äöü");
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! Pure functions: no I/O, no clock (`now` is an argument), no panic reachable from input. A request passes through `body` (sizes,
 //! compression, wrapping), `json` (the text, mended where clients are known to break it), `capture` (the envelope and its token) and
-//! `event` (one event). `identity` and `touch` say what an event tells about the person behind it; `flags` and `config` are the two
+//! `event` (one event). `identity` says what an event tells about the person behind it; `flags` and `config` are the two
 //! other endpoints.
 //!
 //! Headers play no part: posthog-js sends gzip without naming it and JSON as `text/plain`, so what a body is, is read off the body.
@@ -18,7 +18,6 @@ mod identity;
 mod instant;
 mod json;
 mod lz;
-mod touch;
 
 pub use body::{BATCH_BODY_BYTES_MAX, SINGLE_BODY_BYTES_MAX};
 pub use capture::{BATCH_EVENTS_MAX, Capture, decode_capture};
@@ -27,4 +26,3 @@ pub use error::WireError;
 pub use event::{EVENT_BYTES_MAX, EVENT_NAME_CHARS_MAX, PROPERTY_DEPTH_MAX, WireEvent};
 pub use flags::{FlagReason, FlagResult, FlagsRequest, decode_flags, flags_response};
 pub use identity::{DISTINCT_ID_CHARS_MAX, Identity, Merge};
-pub use touch::{Touch, touch};

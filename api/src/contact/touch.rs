@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::json::cut;
+use crate::base::{cut, storable};
 
 /// Characters of a campaign's field or a click id.
 const FIELD_CHARS_MAX: usize = 500;
@@ -169,7 +169,7 @@ fn stated(properties: &Map<String, Value>, key: &str, chars_max: usize) -> Optio
 /// A non-empty text. A percent-encoded U+0000 passes URL parsing, and PostgreSQL stores none.
 fn present(text: &str, chars_max: usize) -> Option<String> {
     let text = text.trim();
-    (!text.is_empty()).then(|| cut(text.replace('\0', "\u{fffd}"), chars_max))
+    (!text.is_empty()).then(|| cut(storable(text.to_owned()), chars_max))
 }
 
 #[cfg(test)]
