@@ -33,10 +33,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("backend", &["app", "base", "tenant", "transport"]),
-    (
-        "serve",
-        &["app", "ingest", "telemetry", "transport", "worker"],
-    ),
+    ("serve", &["app", "ingest", "telemetry", "transport"]),
     ("doctor", &["base", "config", "posthog"]),
     (
         "demo",
@@ -45,13 +42,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "base",
             "config",
             "contact",
-            "ingest",
-            "nudge",
-            "posthog",
             "serve",
             "telemetry",
             "tenant",
-            "worker",
         ],
     ),
     (
@@ -67,7 +60,6 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "serve",
             "telemetry",
             "tenant",
-            "worker",
         ],
     ),
 ];

@@ -64,6 +64,38 @@ async fn what_a_contact_did_is_recorded_once_and_told() -> anyhow::Result<()> {
     .await
 }
 
+/// Whoever may track chooses message ids; none of them may stand where the room's own event belongs.
+#[tokio::test]
+async fn a_message_id_of_a_client_keeps_no_event_of_the_rooms_out() -> anyhow::Result<()> {
+    on_each_database(async |kit| {
+        let acme = kit.tenant("acme").await?;
+        published(&kit, &acme, "tour", json!({})).await?;
+        let contact = track(&kit, &acme, "u1", "signup", json!({})).await?;
+        Ear::of(&kit, &acme).listen().await?;
+        let token = kit.contact_token(&acme, contact).await?;
+        let delivery = deliveries(&acme).await?[0].id.to_string();
+        let track = async |message_id: &str| {
+            let input = json!({"event": "whatever", "anonymousId": "squatter", "messageId": message_id});
+            let query = "mutation ($input: TrackInput!) { track(input: $input) { accepted userErrors { code field } } }";
+            answer(kit.gql(&acme.publishable_key, query, json!({"input": input})).await, "track")
+        };
+        for taken in ["nudge.clicked/c1", &format!("nudge.offered/{delivery}")] {
+            assert_eq!(track(taken).await["accepted"], json!(true));
+        }
+        let refused = json!({"accepted": false, "userErrors": [{"code": "INVALID", "field": "messageId"}]});
+        assert_eq!(track("growthos:nudge.clicked/c1").await, refused);
+        // PostgreSQL stores no U+0000.
+        for client_id in ["c1", "c\0"] {
+            let clicked = json!({"deliveryId": delivery, "kind": "CLICKED", "clientId": client_id, "at": kit.now()});
+            let recorded = record(&kit, &token, json!([clicked])).await;
+            assert_eq!(recorded["userErrors"], json!([]), "{recorded}");
+        }
+        assert_eq!(events(&acme, "nudge.clicked").await?.len(), 2);
+        Ok(())
+    })
+    .await
+}
+
 #[tokio::test]
 async fn anothers_delivery_is_not_found_and_keeps_no_other_out() -> anyhow::Result<()> {
     on_each_database(async |kit| {
