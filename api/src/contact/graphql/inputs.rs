@@ -147,7 +147,7 @@ pub struct TrackInput {
     anonymous_id: Option<String>,
     /// The contact's id; for secret keys only.
     contact_id: Option<ID>,
-    /// What there is to say of it: an object of at most 1 MB and 32 levels. As in PostHog, `$set`, `$set_once` and
+    /// What there is to say of it: an object of at most 900 KiB and 32 levels. As in PostHog, `$set`, `$set_once` and
     /// `$unset` in it change the contact's traits.
     properties: Option<Json<Value>>,
     /// Circumstances such as `{"page": {"url": "…", "referrer": "…"}, "userAgent": "…"}`: an object of at most 8 KiB.
