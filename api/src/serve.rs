@@ -36,11 +36,6 @@ const REQUEST_ID_BYTES_MAX: usize = 64;
 /// How long a browser may remember what CORS allows.
 const CORS_MAX_AGE: Duration = Duration::from_hours(2);
 
-/// Where PostHog's clients send to, from any page.
-const INGEST_PATHS: [&str; 7] = [
-    "/i/", "/e", "/capture", "/batch", "/flags", "/array/", "/static/",
-];
-
 /// How often the metrics' histograms are folded, so that they do not grow between two scrapes.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
@@ -130,9 +125,14 @@ fn cors(app: &App) -> CorsLayer {
 
 fn is_ingest(head: &Head) -> bool {
     let path = head.uri.path();
-    INGEST_PATHS.iter().any(|known| {
-        path.strip_prefix(known)
-            .is_some_and(|rest| known.ends_with('/') || rest.is_empty() || rest == "/")
+    let path = path.strip_suffix('/').unwrap_or(path);
+    ingest::ROUTES.iter().any(|(known, _)| {
+        let mut given = path.split('/');
+        known.split('/').all(|part| {
+            given
+                .next()
+                .is_some_and(|given| given == part || part.starts_with('{'))
+        }) && given.next().is_none()
     })
 }
 
@@ -256,8 +256,11 @@ mod tests {
             "/i/v0/e/",
             "/batch/",
             "/capture?ver=1",
+            "/track",
+            "/engage/",
             "/flags/?v=2",
             "/array/gos_pk_1/config",
+            "/array/gos_pk_1/config/",
         ] {
             assert!(is_ingest(&head(path)), "{path}");
         }
@@ -265,6 +268,10 @@ mod tests {
             "/graphql",
             "/events",
             "/e/x",
+            "/e//",
+            "/i/v1/e",
+            "/array/gos_pk_1/config.js",
+            "/static/array.js",
             "/health/live",
             "/",
             "/flagship",

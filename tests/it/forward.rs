@@ -5,6 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use api::{
     base::{NewEvent, Outbound, Result},
     contact::{self, Claim, Incoming, Link, TraitChanges},
+    ingest::wire::EVENT_BYTES_MAX,
     posthog::secret,
     worker::Worker,
 };
@@ -83,7 +84,13 @@ fn touch(kit: &Kit, name: &str, ids: &[&str]) -> Result<Incoming> {
         },
         traits: TraitChanges::default(),
         touch: None,
-        properties: Map::new(),
+        properties: match ids {
+            // As every client says it.
+            [_, other] if name == "$identify" => {
+                Map::from_iter([("$anon_distinct_id".to_owned(), json!(other))])
+            }
+            _ => Map::new(),
+        },
         context: Map::new(),
         source: "capture",
         verification: Verification::Claimed,
@@ -465,7 +472,7 @@ async fn too_much_at_once_is_split_and_too_large_an_event_is_buried() -> anyhow:
         let letters = acme.cx.db().find::<dead_letter::Entity>().all().await?;
         assert_eq!(letters.len(), 1);
         assert!(
-            letters[0].error.ends_with("bytes, more than 921600"),
+            letters[0].error.ends_with("bytes, more than 980000"),
             "{}",
             letters[0].error
         );
@@ -513,25 +520,41 @@ async fn a_wrong_token_waits_and_says_so_and_another_tenant_is_not_held_up() -> 
 }
 
 #[tokio::test]
-async fn a_host_that_refuses_everything_buries_nothing() -> anyhow::Result<()> {
+async fn a_host_that_refuses_everything_buries_nothing_and_is_asked_with_one_event_from_then_on()
+-> anyhow::Result<()> {
     on_each_database(async |kit| {
         let (acme, double) = (kit.tenant("acme").await?, posthog(&kit).await?);
         connect(&kit, &acme, &double).await?;
         let worker = worker(&kit)?;
         double.fail(Endpoint::Capture, always(400));
+        double.fail(Endpoint::Flags, always(404));
         let told: Vec<String> = (0..25).map(|number| format!("event {number}")).collect();
         let refs: Vec<&str> = told.iter().map(String::as_str).collect();
         track(&kit, &acme, &refs).await?;
         worker.drain().await?;
-        let waits = connection(&acme).await?;
-        assert!(
-            waits
-                .forward_error
-                .as_deref()
-                .is_some_and(|why| why.starts_with("PostHog refuses every event: ")),
-            "{waits:?}"
-        );
-        assert_eq!(acme.cx.db().find::<dead_letter::Entity>().count().await?, 0);
+        for _ in 0..2 {
+            let waits = connection(&acme).await?;
+            assert!(
+                waits
+                    .forward_error
+                    .as_deref()
+                    .is_some_and(|why| why.starts_with("PostHog refuses every event: ")),
+                "{waits:?}"
+            );
+            assert_eq!(waits.forward_at, Some(kit.now() + TimeDelta::minutes(5)));
+            assert_eq!(acme.cx.db().find::<dead_letter::Entity>().count().await?, 0);
+            kit.advance(TimeDelta::minutes(5));
+            let before = double.requests().len();
+            worker.drain().await?;
+            let again: Vec<_> = double.requests()[before..]
+                .iter()
+                .map(|request| (request.endpoint, request.events.len()))
+                .collect();
+            assert_eq!(
+                again,
+                [(Some(Endpoint::Capture), 1), (Some(Endpoint::Flags), 0)]
+            );
+        }
 
         double.heal();
         kit.advance(TimeDelta::minutes(5));
@@ -539,6 +562,178 @@ async fn a_host_that_refuses_everything_buries_nothing() -> anyhow::Result<()> {
         assert_eq!(names(&double), told);
         double.stop().await;
         Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_whole_page_of_bad_events_is_buried_and_holds_up_no_other() -> anyhow::Result<()> {
+    on_each_database(async |kit| {
+        let (acme, double) = (kit.tenant("acme").await?, posthog(&kit).await?);
+        connect(&kit, &acme, &double).await?;
+        let worker = worker(&kit)?;
+        track(&kit, &acme, &["first"]).await?;
+        worker.drain().await?;
+        double.poison("bad");
+        let contact = contact::find_by(&acme.cx.db(), Kind::DistinctId, "ann").await?;
+        let contact = contact
+            .ok_or_else(|| anyhow::anyhow!("ann is not there"))?
+            .id;
+        let bad = NewEvent::of_room("test", "bad", contact, kit.now());
+        acme.cx
+            .write(async |tx| tx.emit_all(vec![bad.clone(); 501]).await)
+            .await?;
+        track(&kit, &acme, &["good"]).await?;
+        worker.drain().await?;
+        assert_eq!(names(&double), ["first", "good"]);
+        assert_eq!(
+            acme.cx.db().find::<dead_letter::Entity>().count().await?,
+            501
+        );
+        let asked = double
+            .requests()
+            .iter()
+            .filter(|request| request.endpoint == Some(Endpoint::Flags))
+            .count();
+        assert_eq!(asked, 2, "whether the host is right is asked once a page");
+        double.stop().await;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_host_without_flags_is_believed_once_it_takes_an_event() -> anyhow::Result<()> {
+    on_each_database(async |kit| {
+        let (acme, double) = (kit.tenant("acme").await?, posthog(&kit).await?);
+        connect(&kit, &acme, &double).await?;
+        let worker = worker(&kit)?;
+        double.fail(Endpoint::Flags, always(404));
+        double.poison("bad");
+        let mut told = vec!["bad"; 25];
+        told.extend(["good", "bad", "better"]);
+        track(&kit, &acme, &told).await?;
+        worker.drain().await?;
+        assert_eq!(names(&double), ["good", "better"]);
+        assert_eq!(
+            acme.cx.db().find::<dead_letter::Entity>().count().await?,
+            26
+        );
+        double.stop().await;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_a_client_calls_a_merge_is_an_event_and_joins_nobody_there() -> anyhow::Result<()> {
+    on_each_database(async |kit| {
+        let (acme, double) = (kit.tenant("acme").await?, posthog(&kit).await?);
+        connect(&kit, &acme, &double).await?;
+        let worker = worker(&kit)?;
+        track(&kit, &acme, &["seen"]).await?;
+        let forged = json!({"survivorDistinctId": "mallory", "absorbedDistinctId": "ann"});
+        let query = "mutation($input: TrackInput!) { track(input: $input) { userErrors { message } } }";
+        for properties in [forged.clone(), json!({})] {
+            let input = json!({"event": "contact.merged", "anonymousId": "mallory", "properties": properties});
+            let done = kit.gql(&acme.publishable_key, query, json!({"input": input})).await;
+            assert_eq!(done["data"]["track"]["userErrors"], json!([]), "{done}");
+        }
+        let mut captured = touch(&kit, "contact.merged", &["mallory"])?;
+        captured.properties = forged.as_object().cloned().unwrap();
+        ingest(&acme, vec![captured]).await?;
+        // An address is no id of PostHog's, so whom the caller's context names is not looked at.
+        let query = "mutation($input: IdentifyInput!) { identify(input: $input) { userErrors { message } } }";
+        let input = json!({"email": "mallory@example.com", "context": {"ids": ["ann", "mallory"]}});
+        let done = kit.gql(&acme.publishable_key, query, json!({"input": input})).await;
+        assert_eq!(done["data"]["identify"]["userErrors"], json!([]), "{done}");
+        worker.drain().await?;
+        assert_eq!(
+            names(&double),
+            ["seen", "contact.merged", "contact.merged", "contact.merged", "$identify"]
+        );
+        let merged: Vec<_> = double
+            .events()
+            .iter()
+            .filter(|event| event.event == "contact.merged")
+            .map(|event| {
+                let said = event.properties.get("absorbedDistinctId").cloned();
+                (event.distinct_id.clone(), said)
+            })
+            .collect();
+        let by_mallory = |said| ("mallory".to_owned(), said);
+        assert_eq!(
+            merged,
+            [by_mallory(Some(json!("ann"))), by_mallory(None), by_mallory(Some(json!("ann")))]
+        );
+        let persons = double.persons();
+        assert!(
+            persons.iter().all(|person| person.distinct_ids.len() == 1),
+            "{persons:?}"
+        );
+        assert_eq!(acme.cx.db().find::<dead_letter::Entity>().count().await?, 0);
+        double.stop().await;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_largest_event_that_is_taken_in_is_sent_on_and_one_byte_more_is_refused()
+-> anyhow::Result<()> {
+    on_each_database(async |kit| {
+        let (acme, double) = (kit.tenant("acme").await?, posthog(&kit).await?);
+        connect(&kit, &acme, &double).await?;
+        let worker = worker(&kit)?;
+        let server = kit.serve().await?;
+        // As wide as an id and a name can be: JSON writes the character with six.
+        let wide = "\u{1}".repeat(200);
+        let captured = |bytes: usize| {
+            let event = |text: &str| json!({"event": wide, "distinct_id": wide, "properties": {"distinct_id": "a", "text": text}});
+            let frame = event("").to_string().len();
+            event(&"x".repeat(bytes - frame))
+        };
+        let send = async |event: Value| {
+            let body = json!({"api_key": acme.publishable_key, "batch": [event]});
+            let client = reqwest::Client::builder().user_agent("x".repeat(1_000)).build()?;
+            anyhow::Ok(client.post(server.url("/i/v0/e/")).json(&body).send().await?.status().as_u16())
+        };
+        assert_eq!(send(captured(EVENT_BYTES_MAX)).await?, 200);
+        assert_eq!(send(captured(EVENT_BYTES_MAX + 1)).await?, 400);
+
+        let query = "mutation($input: TrackInput!) { track(input: $input) { userErrors { field message } } }";
+        let tracked = async |bytes: usize| {
+            let properties = json!({"text": "x".repeat(bytes - json!({"text": ""}).to_string().len())});
+            let input = json!({"event": "tracked", "userId": wide, "properties": properties, "context": {"ip": "203.0.113.9"}});
+            let mut done = kit.gql(&acme.secret_key, query, json!({"input": input})).await;
+            done["data"]["track"]["userErrors"].take()
+        };
+        assert_eq!(tracked(EVENT_BYTES_MAX).await, json!([]));
+        assert_eq!(
+            tracked(EVENT_BYTES_MAX + 1).await,
+            json!([{"field": "properties", "message": "properties is larger than 921600 bytes"}])
+        );
+        // Traits travel as one event as well, however many may change at once.
+        let query = "mutation($input: ContactUpsertInput!) { contactUpsert(input: $input) { userErrors { field message } } }";
+        let upserted = async |count: usize| {
+            let traits: Map<String, Value> = (0..count)
+                .map(|number| (format!("trait {number}"), "x".repeat(16_000).into()))
+                .collect();
+            let input = json!({"externalId": "ann", "traits": traits});
+            let mut done = kit.gql(&acme.secret_key, query, json!({"input": input})).await;
+            done["data"]["contactUpsert"]["userErrors"].take()
+        };
+        assert_eq!(upserted(57).await, json!([]));
+        assert_eq!(
+            upserted(58).await,
+            json!([{"field": "traits", "message": "traits is larger than 921600 bytes"}])
+        );
+
+        worker.drain().await?;
+        assert_eq!(names(&double), [wide.as_str(), "tracked", "$set"]);
+        assert_eq!(acme.cx.db().find::<dead_letter::Entity>().count().await?, 0);
+        double.stop().await;
+        server.stop().await
     })
     .await
 }

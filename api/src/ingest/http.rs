@@ -66,30 +66,46 @@ impl Ingest {
     }
 }
 
+/// What is behind a path.
+#[derive(Clone, Copy, Debug)]
+pub enum Route {
+    Single,
+    Batch,
+    Flags,
+    Config,
+}
+
+/// Every path that PostHog's clients send to, from any page; each is answered with a trailing slash as well. `{…}` stands for
+/// one segment.
+pub const ROUTES: [(&str, Route); 8] = [
+    ("/i/v0/e", Route::Single),
+    ("/e", Route::Single),
+    ("/capture", Route::Single),
+    ("/track", Route::Single),
+    ("/engage", Route::Single),
+    ("/batch", Route::Batch),
+    ("/flags", Route::Flags),
+    ("/array/{token}/config", Route::Config),
+];
+
 pub fn router(ingest: Ingest) -> Router {
-    let single = || post(capture_single).get(capture_single);
-    let batch = || post(capture_batch).get(capture_batch);
-    let mut routes = Router::new();
-    for path in ["/i/v0/e", "/e", "/capture", "/track", "/engage"] {
-        routes = routes
-            .route(path, single())
-            .route(&format!("{path}/"), single());
+    let mut router = Router::new();
+    for (path, route) in ROUTES {
+        let (answers, body_bytes_max) = match route {
+            Route::Single => (
+                post(capture_single).get(capture_single),
+                SINGLE_BODY_BYTES_MAX,
+            ),
+            Route::Batch => (post(capture_batch).get(capture_batch), BATCH_BODY_BYTES_MAX),
+            Route::Flags => (post(flags), SINGLE_BODY_BYTES_MAX),
+            Route::Config => (get(remote_config), 0),
+        };
+        let answers = answers.layer(DefaultBodyLimit::max(body_bytes_max));
+        router = router
+            .route(path, answers.clone())
+            .route(&format!("{path}/"), answers);
     }
-    routes = routes.layer(DefaultBodyLimit::max(SINGLE_BODY_BYTES_MAX));
-    let batches = Router::new()
-        .route("/batch", batch())
-        .route("/batch/", batch())
-        .layer(DefaultBodyLimit::max(BATCH_BODY_BYTES_MAX));
-    let flags = Router::new()
-        .route("/flags", post(flags))
-        .route("/flags/", post(flags))
-        .layer(DefaultBodyLimit::max(SINGLE_BODY_BYTES_MAX));
-    routes
-        .merge(batches)
-        .merge(flags)
-        .route("/array/{token}/config", get(remote_config))
-        .route("/array/{token}/config/", get(remote_config))
-        .with_state(ingest)
+    router.with_state(ingest)
 }
 
 async fn capture_single(
@@ -219,6 +235,7 @@ async fn flags(State(ingest): State<Ingest>, RawQuery(query): RawQuery, body: By
         let (cx, _) = teller(&ingest, &asked.token).await?;
         let now = cx.now();
         let version = asked.version;
+        let config = asked.config.then(|| wire::remote_config(&asked.token));
         let keys = asked.flag_keys.clone();
         let found = if asked.disable_flags {
             vec![]
@@ -240,9 +257,11 @@ async fn flags(State(ingest): State<Ingest>, RawQuery(query): RawQuery, body: By
             })
             .collect();
         let request_id = ingest.env.ids.next::<()>(now).uuid();
-        Ok::<_, Refused>(Json(wire::flags_response(
-            version, &results, !complete, request_id, now,
-        )))
+        let mut answer = wire::flags_response(version, &results, !complete, request_id, now);
+        if let (Value::Object(answer), Some(Value::Object(config))) = (&mut answer, config) {
+            answer.extend(config);
+        }
+        Ok::<_, Refused>(Json(answer))
     };
     match answer.await {
         Ok(answer) => answer.into_response(),
@@ -257,6 +276,7 @@ fn subject(asked: FlagsRequest) -> FlagSubject {
     };
     FlagSubject {
         distinct_id: asked.distinct_id,
+        anon_distinct_id: asked.anon_distinct_id,
         device_id: asked.device_id,
         properties: asked.person_properties,
         groups: asked

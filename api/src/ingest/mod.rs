@@ -8,4 +8,4 @@ mod http;
 mod touches;
 pub mod wire;
 
-pub use http::{Ingest, router};
+pub use http::{Ingest, ROUTES, Route, router};

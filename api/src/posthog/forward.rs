@@ -9,13 +9,18 @@ use uuid::Uuid;
 
 use crate::base::{LogPlace, Result};
 
-pub use send::{Answer, Recipient, send};
+pub use send::{Answer, Recipient, is_right, send};
 
 /// PostHog takes 20 MiB; a batch stays well below, whatever lies between.
 pub const BATCH_BYTES_MAX: usize = 15 * 1024 * 1024;
 
-/// PostHog's own clients drop what is larger, and its queue refuses a little more.
-pub const EVENT_BYTES_MAX: usize = 900 * 1024;
+/// PostHog's queue takes 1,000,000 bytes, the envelope included. What is taken in here is shorter by more than is added
+/// on the way, so nothing is too large that was acknowledged.
+pub const EVENT_BYTES_MAX: usize = 980_000;
+
+/// The event by which the contact graph tells of a join: who wrote it, and its name. Any client may send an event of
+/// that name; the source is not theirs to say.
+const MERGED: (&str, &str) = ("contact", "contact.merged");
 
 /// An event of the log as PostHog takes it: the same text each time it is made.
 pub struct Outgoing {
@@ -38,18 +43,19 @@ impl Outgoing {
             return Ok(None);
         };
         let other = named.iter().copied().find(|id| *id != distinct_id);
-        let (name, distinct_id, properties) = if event.name == "contact.merged" {
-            let Some((survivor, properties)) = alias(event) else {
-                return Ok(None);
+        let (name, distinct_id, properties) =
+            if (event.source.as_str(), event.name.as_str()) == MERGED {
+                let Some((survivor, properties)) = alias(event) else {
+                    return Ok(None);
+                };
+                ("$create_alias", survivor, properties)
+            } else {
+                (
+                    event.name.as_str(),
+                    distinct_id,
+                    properties(event, distinct_id, other),
+                )
             };
-            ("$create_alias", survivor, properties)
-        } else {
-            (
-                event.name.as_str(),
-                distinct_id,
-                properties(event, distinct_id, other),
-            )
-        };
         let json = serde_json::to_string(&json!({
             "uuid": uuid(event),
             "event": name,
@@ -88,7 +94,9 @@ fn properties(event: &event::Model, distinct_id: &str, other: Option<&str>) -> M
         "$create_alias" => Some("alias"),
         _ => None,
     };
-    if let Some(key) = joined {
+    // Only what says that it joins does. `$identify` by an address alone names no id, and the ids that are then in the
+    // context are whatever its caller wrote there.
+    if let Some(key) = joined.filter(|key| properties.contains_key(*key)) {
         // PostHog folds the person behind this id into the one behind the event's.
         match other {
             Some(other) => _ = properties.insert(key.to_owned(), other.into()),
@@ -215,21 +223,34 @@ mod tests {
             let sent = sent(&identify, Some("anon")).unwrap();
             assert_eq!(sent["properties"]["$anon_distinct_id"], other, "{ids}");
         }
+        let alone = event("$identify", json!({}), json!({"ids": ["victim"]}));
+        let sent = sent(&alone, Some("anon")).unwrap();
+        assert_eq!(sent["properties"]["$anon_distinct_id"], Value::Null);
     }
 
     #[test]
     fn a_merge_is_an_alias_of_the_survivor() {
-        let merged = event(
+        let mut merged = event(
             "contact.merged",
             json!({"absorbedContactId": "contact_x", "absorbedDistinctId": "anon", "survivorDistinctId": "ann"}),
             json!({}),
         );
-        let sent = sent(&merged, Some("ann")).unwrap();
-        assert_eq!(sent["event"], "$create_alias");
-        assert_eq!(sent["distinct_id"], "ann");
+        merged.source = "contact".to_owned();
+        let alias = sent(&merged, Some("ann")).unwrap();
+        assert_eq!(alias["event"], "$create_alias");
+        assert_eq!(alias["distinct_id"], "ann");
         assert_eq!(
-            sent["properties"],
+            alias["properties"],
             json!({"alias": "anon", "$lib": "growthos", "$geoip_disable": true})
         );
+
+        // A client's own event of that name says nothing of the graph.
+        for source in ["api", "capture"] {
+            merged.source = source.to_owned();
+            let plain = sent(&merged, Some("mallory")).unwrap();
+            assert_eq!(plain["event"], "contact.merged");
+            assert_eq!(plain["distinct_id"], "mallory");
+            assert_eq!(plain["properties"]["absorbedDistinctId"], "anon");
+        }
     }
 }

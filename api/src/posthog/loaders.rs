@@ -10,7 +10,7 @@ use super::{
     Posthog,
     analytics::{AnalyticsLoader, Item},
     batch::Batch,
-    flags::FeatureFlagValue,
+    flags::Evaluated,
 };
 use crate::base::{Cx, Error, Result};
 
@@ -50,13 +50,13 @@ pub(super) struct FlagLoader {
 }
 
 impl Loader<(ContactId, Wanted)> for FlagLoader {
-    type Value = Vec<FeatureFlagValue>;
+    type Value = Evaluated;
     type Error = Arc<Error>;
 
     async fn load(
         &self,
         asked: &[(ContactId, Wanted)],
-    ) -> Result<HashMap<(ContactId, Wanted), Vec<FeatureFlagValue>>, Arc<Error>> {
+    ) -> Result<HashMap<(ContactId, Wanted), Evaluated>, Arc<Error>> {
         let mut wanted: HashMap<ContactId, Option<Vec<String>>> = HashMap::new();
         for (contact, flags) in asked {
             let keys = wanted.entry(*contact).or_insert_with(|| Some(vec![]));
@@ -70,13 +70,16 @@ impl Loader<(ContactId, Wanted)> for FlagLoader {
             }
         }
         let values = self.posthog.flags_of_contacts(&self.cx, wanted).await?;
-        let answers = asked.iter().map(|(contact, flags)| {
-            let own = values.get(contact).map(Vec::as_slice).unwrap_or_default();
-            let picked = own.iter().filter(|value| match flags {
-                Wanted::All => true,
-                Wanted::Key(key) => value.key == *key,
+        let answers = asked.iter().filter_map(|(contact, flags)| {
+            let own = values.get(contact)?.as_ref().map_err(Arc::clone);
+            let picked = own.map(|own| {
+                let picked = own.iter().filter(|value| match flags {
+                    Wanted::All => true,
+                    Wanted::Key(key) => value.key == *key,
+                });
+                picked.cloned().collect()
             });
-            ((*contact, flags.clone()), picked.cloned().collect())
+            Some(((*contact, flags.clone()), picked))
         });
         Ok(answers.collect())
     }

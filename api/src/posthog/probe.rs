@@ -31,7 +31,11 @@ impl Probe<'_> {
             self.ask(self.project(http)),
             self.ask(self.query(http)),
             self.ask(self.definitions(http)),
-            self.ask(Some(self.flags(http))),
+            self.ask(Some(token_question(
+                http,
+                &self.hosts.ingest,
+                self.project_token
+            ))),
         );
         if is_unauthenticated(&flags) {
             return Err(wrong(
@@ -98,14 +102,33 @@ impl Probe<'_> {
             .append_pair("token", self.project_token);
         self.keyed(http.get(url))
     }
-    /// Tells whether the ingest host knows the token, without an event and without a flag being evaluated.
-    fn flags(&self, http: &Client) -> RequestBuilder {
-        http.post(format!("{}/flags/?v=2", self.hosts.ingest))
-            .json(&json!({
-                "token": self.project_token,
-                "distinct_id": "growthos-probe",
-                "disable_flags": true,
-            }))
+}
+
+/// Tells whether the ingest host knows the token, without an event and without a flag being evaluated.
+fn token_question(http: &Client, ingest: &str, project_token: &str) -> RequestBuilder {
+    http.post(format!("{ingest}/flags/?v=2")).json(&json!({
+        "token": project_token,
+        "distinct_id": "growthos-probe",
+        "disable_flags": true,
+    }))
+}
+
+/// Succeeds where a PostHog at `ingest`, an URL without a trailing slash, says that it knows the token.
+pub(super) async fn knows_token(
+    http: &Client,
+    ingest: &str,
+    project_token: &str,
+) -> Result<(), Failure> {
+    let question = token_question(http, ingest, project_token).timeout(TIMEOUT);
+    let answer = client::send(question).await?.json()?;
+    // A host that answers whatever it is asked is no PostHog; old ones call their flags by the second name.
+    if ["flags", "featureFlags"]
+        .iter()
+        .any(|name| answer.get(name).is_some())
+    {
+        Ok(())
+    } else {
+        Err(Failure::answer("it has no flags".to_owned()))
     }
 }
 

@@ -50,8 +50,15 @@ const LEASE: TimeDelta = TimeDelta::seconds(60);
 /// How long to wait where waiting mends nothing by itself: a revoked token, a wrong host.
 const MISDIRECTED: TimeDelta = TimeDelta::minutes(5);
 
-/// When PostHog refuses each event of a page of at least so many, the fault is not the events': nothing is buried.
+/// When a host that does not say that it is right refuses each event of a page, and so many of them, the fault is not the
+/// events': nothing is buried.
 const REFUSALS_BELIEVED: usize = 20;
+
+/// What a connection says whose host refused a whole page: the next turn begins with one event.
+const REFUSES_ALL: &str = "PostHog refuses every event: ";
+
+/// What is told of an event that PostHog does not take even alone.
+const TOO_LARGE: &str = "PostHog refuses the event as too large";
 
 /// An idle process looks for connections that are due this often.
 const POLL: Duration = Duration::from_secs(1);
@@ -324,6 +331,9 @@ impl Turn<'_> {
     }
 
     /// Sends a page in order, in as few requests as PostHog's limits allow. Gives how the turn ends, where it does.
+    ///
+    /// What is refused is halved until it is one event. That one is buried when the host is known to be right, be it that
+    /// it took another one of the page, be it that it knows the token; else the page decides.
     async fn send_page(
         &mut self,
         recipient: &Recipient,
@@ -331,8 +341,22 @@ impl Turn<'_> {
         last: LogPlace,
     ) -> Result<Option<End>> {
         let (outgoing, mut refused) = self.prepare(events).await?;
+        let unsendable = refused.len();
         let mut queue = cut(&outgoing);
-        let mut accepted = queue.is_empty();
+        let suspected = self.attempt > 0
+            && self
+                .row
+                .forward_error
+                .as_deref()
+                .is_some_and(|error| error.starts_with(REFUSES_ALL));
+        if suspected && let Some(first) = queue.pop_front() {
+            let sample = first.start..first.start + 1;
+            if sample.end < first.end {
+                queue.push_front(sample.end..first.end);
+            }
+            queue.push_front(sample);
+        }
+        let mut host_is_right = None;
         while let Some(range) = queue.pop_front() {
             if !self.keep_lease().await? {
                 return Ok(Some(End::Lost));
@@ -340,7 +364,7 @@ impl Turn<'_> {
             let batch = &outgoing[range.clone()];
             match posthog::send(self.outbound, recipient, batch).await {
                 Answer::Accepted => {
-                    accepted = true;
+                    host_is_right = Some(true);
                     self.sent += batch.len();
                     self.bury(std::mem::take(&mut refused)).await?;
                     if !self.checkpoint(batch[batch.len() - 1].place).await? {
@@ -352,11 +376,28 @@ impl Turn<'_> {
                     queue.push_front(middle..range.end);
                     queue.push_front(range.start..middle);
                 }
-                Answer::Refused(reason) => refused.push((batch[0].event, reason)),
-                Answer::TooLarge => refused.push((
-                    batch[0].event,
-                    "PostHog refuses the event as too large".to_owned(),
-                )),
+                answer @ (Answer::Refused(_) | Answer::TooLarge) => {
+                    let reason = match answer {
+                        Answer::Refused(reason) => reason,
+                        _ => TOO_LARGE.to_owned(),
+                    };
+                    let is_right = match host_is_right {
+                        Some(known) => known,
+                        None => posthog::is_right(self.outbound, recipient).await,
+                    };
+                    host_is_right = Some(is_right);
+                    if suspected && !is_right {
+                        return Ok(Some(refuses_all(&reason)));
+                    }
+                    refused.push((batch[0].event, reason));
+                    if is_right {
+                        // All before it is sent or buried: a turn that is cut short here goes on behind it.
+                        self.bury(std::mem::take(&mut refused)).await?;
+                        if !self.checkpoint(batch[0].place).await? {
+                            return Ok(Some(End::Lost));
+                        }
+                    }
+                }
                 Answer::Later { reason, after } => return Ok(Some(End::Later { reason, after })),
                 Answer::Misdirected(reason) => {
                     return Ok(Some(End::Later {
@@ -366,14 +407,11 @@ impl Turn<'_> {
                 }
             }
         }
-        if !accepted
-            && refused.len() >= REFUSALS_BELIEVED
+        if host_is_right == Some(false)
+            && refused.len() - unsendable >= REFUSALS_BELIEVED
             && let Some((_, reason)) = refused.pop()
         {
-            return Ok(Some(End::Later {
-                reason: format!("PostHog refuses every event: {reason}"),
-                after: Some(MISDIRECTED),
-            }));
+            return Ok(Some(refuses_all(&reason)));
         }
         self.bury(refused).await?;
         Ok((!self.checkpoint(last).await?).then_some(End::Lost))
@@ -451,10 +489,7 @@ impl Turn<'_> {
                 match posthog::send(self.outbound, recipient, &outgoing).await {
                     Answer::Accepted => self.sent += 1,
                     Answer::Refused(reason) => refused.push((row.event_id, reason)),
-                    Answer::TooLarge => refused.push((
-                        row.event_id,
-                        "PostHog refuses the event as too large".to_owned(),
-                    )),
+                    Answer::TooLarge => refused.push((row.event_id, TOO_LARGE.to_owned())),
                     Answer::Later { reason, after } => {
                         return Ok(Some(End::Later { reason, after }));
                     }
@@ -587,6 +622,13 @@ impl Turn<'_> {
             })
             .await?;
         Ok(())
+    }
+}
+
+fn refuses_all(reason: &str) -> End {
+    End::Later {
+        reason: format!("{REFUSES_ALL}{reason}"),
+        after: Some(MISDIRECTED),
     }
 }
 

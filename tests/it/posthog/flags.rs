@@ -1,6 +1,6 @@
 //! Feature flags of contacts: decided here, asked for where they must be.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use api::posthog::{FlagSource, FlagSubject};
 use posthog_double::{Double, Endpoint, Failure};
@@ -173,6 +173,138 @@ async fn posthogs_last_word_stands_while_it_does_not_answer_and_else_a_flag_is_o
         stage.advance(31);
         let answer = ask(&stage, &tenant, &[&ann], "featureFlag(key: \"continuous\") { enabled source }").await;
         assert_eq!(of(&answer, 0, "featureFlag")["source"], "LAST_KNOWN");
+        Ok(())
+    })
+    .await
+}
+
+/// Flags of so many contacts that only PostHog can decide: where each came from, and how long the page took.
+async fn page(stage: &Stage, tenant: &Tenant, ids: &[String]) -> (Vec<String>, Duration) {
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let begun = Instant::now();
+    let fields = "featureFlag(key: \"continuous\") { source }";
+    let answer = ask(stage, tenant, &ids, fields).await;
+    assert_eq!(answer["errors"], Value::Null, "{answer}");
+    let sources = (0..ids.len())
+        .map(|at| of(&answer, at, "featureFlag")["source"].as_str())
+        .map(|source| source.unwrap_or_default().to_owned());
+    (sources.collect(), begun.elapsed())
+}
+
+async fn crowd(tenant: &Tenant, count: usize) -> Vec<String> {
+    let mut ids = Vec::with_capacity(count);
+    for number in 0..count {
+        ids.push(contact(tenant, &[&format!("c{number}")], json!({})).await);
+    }
+    ids
+}
+
+#[tokio::test]
+async fn a_page_waits_three_seconds_for_all_its_flags_and_asks_no_more_after_a_timeout()
+-> anyhow::Result<()> {
+    on_each_database(async |kit| {
+        let stage = Stage::new(kit);
+        let double = stage.double().await;
+        let tenant = stage.connected("acme", &double).await;
+        double.set_flags(definitions());
+        let ids = crowd(&tenant, 20).await;
+        let (sources, _) = page(&stage, &tenant, &ids[19..]).await;
+        assert_eq!(sources, ["REMOTE"]);
+        stage.advance(31);
+        double.fail(Endpoint::Flags, Failure::Timeout { times: None });
+        let before = requests(&double, Endpoint::Flags).len();
+        let (sources, took) = page(&stage, &tenant, &ids).await;
+        assert_eq!(sources[..19], vec!["DEFAULT"; 19]);
+        assert_eq!(sources[19], "LAST_KNOWN");
+        assert!(took < Duration::from_secs(5), "{took:?}");
+        assert_eq!(requests(&double, Endpoint::Flags).len(), before + 4);
+        // Pages that go on hanging are PostHog's failure: soon it is not asked at all.
+        page(&stage, &tenant, &ids).await;
+        let (_, took) = page(&stage, &tenant, &ids).await;
+        assert!(took < Duration::from_secs(1), "{took:?}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_a_slow_posthog_answers_in_time_stands_beside_what_it_does_not() -> anyhow::Result<()>
+{
+    on_each_database(async |kit| {
+        let stage = Stage::new(kit);
+        let double = stage.double().await;
+        let tenant = stage.connected("acme", &double).await;
+        double.set_flags(definitions());
+        let ids = crowd(&tenant, 20).await;
+        double.fail(
+            Endpoint::Flags,
+            Failure::Slow {
+                delay_ms: 1_200,
+                times: None,
+            },
+        );
+        let (sources, took) = page(&stage, &tenant, &ids).await;
+        let count = |source: &str| sources.iter().filter(|own| *own == source).count();
+        assert_eq!((count("REMOTE"), count("DEFAULT")), (8, 12), "{sources:?}");
+        assert!(took < Duration::from_secs(5), "{took:?}");
+        // PostHog does answer: a page that was cut short does not shut it out.
+        double.heal();
+        let (sources, _) = page(&stage, &tenant, &ids).await;
+        assert!(
+            sources.iter().all(|source| source == "REMOTE"),
+            "{sources:?}"
+        );
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn without_definitions_only_those_whom_posthog_does_not_answer_for_fail() -> anyhow::Result<()>
+{
+    on_each_database(async |kit| {
+        let stage = Stage::new(kit);
+        let double = stage.double().await;
+        let tenant = stage.kit.tenant("acme").await?;
+        let mut input = super::stage::connect_input(&double);
+        input["input"]["personalApiKey"] = Value::Null;
+        stage.gql(&tenant, super::stage::CONNECT, input).await;
+        double.set_flags(definitions());
+        let ids = crowd(&tenant, 2).await;
+        let refs: Vec<&str> = ids.iter().map(String::as_str).collect();
+        ask(
+            &stage,
+            &tenant,
+            &refs[..1],
+            "featureFlag(key: \"local\") { source }",
+        )
+        .await;
+        double.fail(
+            Endpoint::Flags,
+            Failure::Status {
+                code: 503,
+                retry_after: None,
+                times: None,
+            },
+        );
+        let answer = ask(
+            &stage,
+            &tenant,
+            &refs,
+            "featureFlag(key: \"local\") { source }",
+        )
+        .await;
+        assert_eq!(
+            of(&answer, 0, "featureFlag"),
+            &json!({"source": "REMOTE"}),
+            "{answer}"
+        );
+        assert_eq!(of(&answer, 1, "featureFlag"), &Value::Null);
+        assert_eq!(
+            answer["errors"][0]["path"],
+            json!(["people", 1, "analytics", "featureFlag"])
+        );
+        assert_eq!(answer["errors"].as_array().map(Vec::len), Some(1));
         Ok(())
     })
     .await

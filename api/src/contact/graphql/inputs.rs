@@ -48,6 +48,9 @@ impl Saying<'_> {
             .map_or(self.now, |at| storable_instant(at.trunc_subsecs(6)))
     }
     fn incoming(self, name: impl Into<String>, said: Said) -> Result<Incoming> {
+        let mut context = bounded_object(said.context, "context", CONTEXT_BYTES_MAX)?;
+        // Which ids an event names is what its claims say, and nothing else.
+        context.remove("ids");
         Ok(Incoming {
             name: name.into(),
             claims: vec![],
@@ -56,7 +59,7 @@ impl Saying<'_> {
             traits: TraitChanges::default(),
             touch: None,
             properties: Map::new(),
-            context: bounded_object(said.context, "context", CONTEXT_BYTES_MAX)?,
+            context,
             source: "api",
             verification: self.verification(),
             message_id: said.message_id.map(message_id).transpose()?,
@@ -144,7 +147,7 @@ pub struct TrackInput {
     anonymous_id: Option<String>,
     /// The contact's id; for secret keys only.
     contact_id: Option<ID>,
-    /// What there is to say of it: an object of at most 1 MB and 32 levels. As in PostHog, `$set`, `$set_once` and
+    /// What there is to say of it: an object of at most 900 KiB and 32 levels. As in PostHog, `$set`, `$set_once` and
     /// `$unset` in it change the contact's traits.
     properties: Option<Json<Value>>,
     /// Circumstances such as `{"page": {"url": "…", "referrer": "…"}, "userAgent": "…"}`: an object of at most 8 KiB.

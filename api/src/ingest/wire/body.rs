@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use chrono::{DateTime, Datelike, Utc};
-use flate2::read::GzDecoder;
+use flate2::read::MultiGzDecoder;
 
 use super::error::WireError;
 use super::lz;
@@ -122,7 +122,8 @@ fn inflate(compressed: &[u8], cap: usize) -> Result<Vec<u8>, WireError> {
     let mut inflated = Vec::new();
     // One byte past the cap tells "too large" from "just fits" without inflating the rest.
     let limit = u64::try_from(cap).unwrap_or(u64::MAX).saturating_add(1);
-    GzDecoder::new(compressed)
+    // A gzip may have several members, one behind the other.
+    MultiGzDecoder::new(compressed)
         .take(limit)
         .read_to_end(&mut inflated)
         .map_err(|_| WireError::invalid("the body is not valid gzip"))?;

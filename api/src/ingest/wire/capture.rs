@@ -20,10 +20,6 @@ const TOKEN_BYTES_MAX: usize = 200;
 pub struct Capture {
     /// The credential every part of the request agrees on. Not yet looked up.
     pub token: String,
-    /// A backfill: may be stored at leisure.
-    pub historical_migration: bool,
-    /// The client's clock when it sent the request; the timestamps are corrected by it already.
-    pub sent_at: Option<DateTime<Utc>>,
     /// At least one, at most [`BATCH_EVENTS_MAX`], in the client's order.
     pub events: Vec<WireEvent>,
     /// `beacon=1`: answer 204 without a body.
@@ -45,10 +41,9 @@ pub fn decode_capture(
     let query = Query::parse(query);
     let text = body::decode_text(body, &query, cap)?;
     let envelope = Envelope::open(json::parse(&text)?)?;
-    let sent_at = envelope.sent_at.or(query.sent_at);
     let circumstances = Circumstances {
         token: &envelope.token,
-        sent_at,
+        sent_at: envelope.sent_at.or(query.sent_at),
         now,
         request_bytes: text.len(),
     };
@@ -60,8 +55,6 @@ pub fn decode_capture(
         .collect::<Result<_, _>>()?;
     Ok(Capture {
         token: envelope.token,
-        historical_migration: envelope.historical_migration,
-        sent_at,
         events,
         beacon: query.beacon,
     })
@@ -69,14 +62,14 @@ pub fn decode_capture(
 
 struct Envelope {
     token: String,
-    historical_migration: bool,
+    /// The client's clock when it sent the request.
     sent_at: Option<DateTime<Utc>>,
     events: Vec<Map<String, Value>>,
 }
 
 impl Envelope {
     fn open(body: Value) -> Result<Self, WireError> {
-        let (mut outside, items) = match body {
+        let (outside, items) = match body {
             Value::Array(items) => (Map::new(), items),
             Value::Object(mut map) => match map.remove("batch") {
                 Some(Value::Array(items)) => (map, items),
@@ -110,7 +103,6 @@ impl Envelope {
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             token: agreed_token(&outside, &events)?,
-            historical_migration: outside.remove("historical_migration") == Some(Value::Bool(true)),
             sent_at: outside
                 .get("sent_at")
                 .and_then(Value::as_str)
@@ -204,27 +196,26 @@ mod tests {
                 .map(|event| (&*event.event, &*event.distinct_id))
                 .collect();
             assert_eq!((&*capture.token, events), ("t", vec![("e", "a")]), "{body}");
-            assert!(
-                !capture.historical_migration && !capture.beacon && capture.sent_at.is_none(),
-                "{body}"
-            );
+            assert!(!capture.beacon, "{body}");
         }
     }
 
     #[test]
-    fn the_envelope_tells_migration_clock_and_beacon() {
+    fn the_envelope_tells_clock_and_beacon() {
         let batch = json!({"api_key": "t", "historical_migration": true, "sent_at": "2026-11-22T11:59:00+00:00",
             "batch": [{"event": "e", "distinct_id": "a", "timestamp": "2026-11-22T11:58:00Z"}]});
         let capture = decode(&batch, "beacon=1&_=1795359952741").unwrap();
-        assert!(capture.historical_migration && capture.beacon);
-        assert_eq!(capture.sent_at, instant::parse("2026-11-22T11:59:00Z"));
+        assert!(capture.beacon);
         assert_eq!(
             capture.events[0].timestamp,
             instant::parse("2026-11-22T11:59:00Z").unwrap()
         );
-        let single = json!({"api_key": "t", "event": "e", "distinct_id": "a"});
-        let sent_at = decode(&single, "_=1795359952741").unwrap().sent_at;
-        assert_eq!(sent_at, instant::parse("2026-11-22T15:05:52.741Z"));
+        let single = json!({"api_key": "t", "event": "e", "distinct_id": "a", "timestamp": "2026-11-22T15:05:51.741Z"});
+        let by_query = decode(&single, "_=1795359952741").unwrap();
+        assert_eq!(
+            by_query.events[0].timestamp,
+            instant::parse("2026-11-22T11:59:59Z").unwrap()
+        );
     }
 
     #[test]

@@ -14,8 +14,9 @@ use crate::base::cut;
 
 /// Characters of an event's name; the rest is cut, as PostHog does.
 pub const EVENT_NAME_CHARS_MAX: usize = 200;
-/// Bytes of an event as compact JSON: what PostHog's own queue takes, so that nothing is accepted here that cannot be forwarded.
-pub const EVENT_BYTES_MAX: usize = 1_000_000;
+/// Bytes of an event as compact JSON, as PostHog's own clients cut it: short enough of what its queue takes for everything that
+/// is added on the way there (the contact's id, the address, the library), so that nothing is accepted here that cannot be forwarded.
+pub const EVENT_BYTES_MAX: usize = 900 * 1024;
 /// Containers nested in the properties, the properties themselves counted: deeper than any honest client, and well inside the
 /// recursion that JSON parsers and databases further on allow.
 pub const PROPERTY_DEPTH_MAX: usize = 32;
@@ -43,21 +44,12 @@ pub struct WireEvent {
     pub set_once: Map<String, Value>,
     /// `$unset`: traits to delete.
     pub unset: Vec<String>,
-    /// `$groups`: group type to group key.
-    pub groups: Map<String, Value>,
     /// `$process_person_profile: false`: makes no profile, and its `$set*` count only if the distinct id has one already.
     pub personless: bool,
     /// Whose id `distinct_id` is, as far as this event says.
     pub identity: Identity,
     /// The join this event declares, if both ids are legal.
     pub merge: Option<Merge>,
-}
-
-impl WireEvent {
-    /// `$groupidentify` describes a group; its distinct id is a filler (posthog-python makes up a random one each time) and no person.
-    pub fn is_about_group(&self) -> bool {
-        self.event == "$groupidentify"
-    }
 }
 
 /// What the events of one request have in common.
@@ -140,7 +132,6 @@ pub(super) fn decode(
         set: object(properties.get("$set")),
         set_once: object(properties.get("$set_once")),
         unset: keys(properties.get("$unset")),
-        groups: object(properties.get("$groups")),
         personless: identity::is_personless(&properties),
         identity: identity::identity(&event, &distinct_id, &properties),
         merge: identity::merge(&event, &distinct_id, &properties),
@@ -291,7 +282,6 @@ mod tests {
         assert_eq!(Value::Object(event.set), expected["$set"]);
         assert_eq!(Value::Object(event.set_once), expected["$set_once"]);
         assert_eq!(event.unset, ["older", "old"]);
-        assert_eq!(Value::Object(event.groups), expected["$groups"]);
     }
 
     #[test]
@@ -300,7 +290,7 @@ mod tests {
             "event": "e", "distinct_id": "a", "$set": null,
             "properties": {"$set": "x", "$set_once": [1], "$unset": {"old": ""}, "$groups": "acme"},
         }));
-        assert!(event.set.is_empty() && event.set_once.is_empty() && event.groups.is_empty());
+        assert!(event.set.is_empty() && event.set_once.is_empty());
         assert_eq!(event.unset, ["old"]);
         assert_eq!(event.properties["$set"], "x");
     }
@@ -417,7 +407,7 @@ mod tests {
         assert!(of_request(of_size(EVENT_BYTES_MAX - frame), usize::MAX).is_ok());
         assert_eq!(
             refused(of_size(EVENT_BYTES_MAX - frame + 1)),
-            "event 1 (big) is larger than 1000000 bytes"
+            "event 1 (big) is larger than 921600 bytes"
         );
     }
 }

@@ -257,7 +257,8 @@ impl ContactAnalytics {
     ) -> Option<async_graphql::Result<FeatureFlagValue>> {
         let found = async {
             let asked = (self.contact, Wanted::Key(key));
-            Ok(loaders(ctx)?.flags.ask(asked).await?.unwrap_or_default())
+            let found = loaders(ctx)?.flags.ask(asked).await?;
+            found.unwrap_or_else(|| Ok(vec![]))
         };
         let found: Result<Vec<FeatureFlagValue>, Arc<Error>> = found.await;
         found
@@ -280,13 +281,15 @@ impl ContactAnalytics {
             let loader = &loaders(ctx)?.flags;
             let Some(keys) = keys else {
                 let asked = (self.contact, Wanted::All);
-                return Ok(loader.ask(asked).await?.unwrap_or_default());
+                let found = loader.ask(asked).await?;
+                return found.unwrap_or_else(|| Ok(vec![]));
             };
             let asked = keys
                 .into_iter()
                 .map(|key| loader.ask((self.contact, Wanted::Key(key))));
-            let values = futures_util::future::try_join_all(asked).await?;
-            Ok(values.into_iter().flatten().flatten().collect())
+            let found = futures_util::future::try_join_all(asked).await?;
+            let values: Vec<_> = found.into_iter().flatten().collect::<Result<_, _>>()?;
+            Ok(values.into_iter().flatten().collect())
         };
         let found: Result<Vec<FeatureFlagValue>, Arc<Error>> = found.await;
         Some(found.map_err(Into::into))

@@ -26,7 +26,7 @@ use crate::base::Clock;
 const QUERIES_IN_FLIGHT: usize = 3;
 const FLAGS_IN_FLIGHT: usize = 16;
 /// How long a call waits for its turn.
-const TURN_WAIT: Duration = Duration::from_secs(5);
+pub(super) const TURN_WAIT: Duration = Duration::from_secs(5);
 
 /// PostHog allows 240 queries in any minute and 2,400 in any hour. A bucket lets its burst *and* its refill
 /// pass in one window, so both together are the limit.

@@ -9,11 +9,12 @@ use std::{sync::Arc, time::Duration};
 use moka::future::Cache;
 use reqwest::{RequestBuilder, StatusCode, header};
 use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
 
 use super::connection::{Connection, ConnectionKey};
 use crate::base::{Clock, Error, Unavailable};
 
-use self::gate::Gate;
+use self::gate::{Gate, TURN_WAIT};
 pub(super) use query::{Complaint, Table, instant, metadata};
 
 /// The largest answer that is read.
@@ -23,6 +24,11 @@ const DETAIL_CHARS_MAX: usize = 300;
 /// Gates of connections that nobody asked for so long are forgotten.
 const GATE_IDLE: Duration = Duration::from_hours(2);
 const GATES_MAX: u64 = 30_000;
+/// What the HTTP client wraps whatever its resolver says in.
+const NAME_ERROR: &str = "dns error";
+/// Told of a name that has no address as of one whose addresses may not be called: a difference would tell a tenant which
+/// names there are in the network that this process runs in.
+const NOT_FOUND: &str = "the host has no address in the Internet";
 
 /// What fails, and is limited, together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -77,6 +83,19 @@ pub(super) enum Cause {
 }
 
 impl Failure {
+    pub(super) const TIMEOUT: Self = Self::Down {
+        cause: Cause::Timeout,
+        retry_after: None,
+    };
+    pub(super) const fn is_timeout(&self) -> bool {
+        matches!(
+            self,
+            Self::Down {
+                cause: Cause::Timeout,
+                ..
+            }
+        )
+    }
     pub(super) const fn answer(what: String) -> Self {
         Self::Down {
             cause: Cause::Answer(what),
@@ -170,15 +189,33 @@ impl Gates {
         endpoint: Endpoint,
         request: RequestBuilder,
     ) -> Result<Answer, Failure> {
+        let until = Instant::now() + TURN_WAIT + endpoint.timeout();
+        self.send_by(connection, endpoint, request, until).await
+    }
+    /// The same, given up at `until`, where its own time is not over before.
+    pub(super) async fn send_by(
+        &self,
+        connection: &Connection,
+        endpoint: Endpoint,
+        request: RequestBuilder,
+        until: Instant,
+    ) -> Result<Answer, Failure> {
         let fresh = async { Arc::new(Gate::new(endpoint, &self.clock)) };
         let gate = self
             .gates
             .get_with((connection.cache_key(), endpoint), fresh)
             .await;
-        let answer = match gate.enter().await {
+        let entered = timeout_at(until, gate.enter());
+        let answer = match entered.await.unwrap_or(Err(Failure::TIMEOUT)) {
             Ok(pass) => {
-                let answer = send(request.timeout(endpoint.timeout())).await;
-                pass.settle(answer.as_ref().err());
+                let whole = endpoint.timeout();
+                let left = whole.min(until - Instant::now());
+                let answer = send(request.timeout(left)).await;
+                // Who had no time to answer did not fail: dropped, the pass tells nothing.
+                let was_cut = left < whole / 2 && answer.as_ref().is_err_and(Failure::is_timeout);
+                if !was_cut {
+                    pass.settle(answer.as_ref().err());
+                }
                 answer
             }
             Err(failure) => Err(failure),
@@ -249,10 +286,18 @@ fn transport(error: &reqwest::Error) -> Failure {
     } else {
         // The innermost cause says it best, and holds no URL.
         let mut cause: &dyn std::error::Error = error;
+        let mut is_name = false;
         while let Some(inner) = cause.source() {
             cause = inner;
+            is_name |= cause.to_string() == NAME_ERROR;
         }
-        Cause::Transport(shortened(&cause.to_string()))
+        let what = cause.to_string();
+        if is_name {
+            tracing::warn!(what, "a tenant's PostHog was not found");
+            Cause::Transport(NOT_FOUND.to_owned())
+        } else {
+            Cause::Transport(shortened(&what))
+        }
     };
     Failure::Down {
         cause,
@@ -270,4 +315,51 @@ fn detail(body: &[u8]) -> String {
 fn shortened(text: &str) -> String {
     let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     plain.take(DETAIL_CHARS_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, net::SocketAddr};
+
+    use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+
+    use super::*;
+
+    /// Answers a name by what it says of itself.
+    struct Names;
+
+    impl Resolve for Names {
+        fn resolve(&self, name: Name) -> Resolving {
+            let found: Result<Addrs, Box<dyn std::error::Error + Send + Sync>> = match name.as_str()
+            {
+                "private.test" => Err(format!("{} has no public address", name.as_str()).into()),
+                "closed.test" => {
+                    Ok(Box::new([SocketAddr::from(([127, 0, 0, 1], 1))].into_iter()) as Addrs)
+                }
+                _ => Err(io::Error::other("failed to lookup address information").into()),
+            };
+            Box::pin(std::future::ready(found))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_inside_the_network_is_told_as_one_that_there_is_not() {
+        // Whoever is first installs it for all tests of the process.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .dns_resolver(Arc::new(Names))
+            .build()
+            .unwrap();
+        let mut told = vec![];
+        for host in ["private.test", "missing.test", "closed.test"] {
+            let failure = send(http.get(format!("http://{host}:1/")))
+                .await
+                .unwrap_err();
+            told.push(failure.told());
+        }
+        let unknown = "PostHog cannot be reached: the host has no address in the Internet";
+        assert_eq!(told[..2], [unknown, unknown]);
+        assert!(told[2].contains("refused"), "{}", told[2]);
+    }
 }

@@ -5,7 +5,11 @@ mod remote;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use async_graphql::{Enum, Json, SimpleObject};
@@ -13,6 +17,7 @@ use chrono::{DateTime, Utc};
 use entity::{ContactId, contact_identifier::Kind};
 use futures_util::{StreamExt, stream};
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
 use self::definitions::Loaded;
 use super::{Posthog, connection::Connection, flag};
@@ -29,6 +34,8 @@ pub(super) use self::{
 
 /// Subjects of one page for whom PostHog is asked at once.
 const REMOTE_AT_ONCE: usize = 4;
+/// How long all of a page's questions to PostHog may take together: as long as its clients give one.
+const REMOTE_WAIT: Duration = Duration::from_secs(3);
 
 /// A feature flag's value for one contact.
 #[derive(Clone, Debug, PartialEq, SimpleObject)]
@@ -65,10 +72,15 @@ pub enum FlagSource {
     Default,
 }
 
+/// One contact's flags, or why there are none.
+pub(super) type Evaluated = Result<Vec<FeatureFlagValue>, Arc<Error>>;
+
 /// Whom flags are evaluated for.
 #[derive(Clone, Debug, Default)]
 pub struct FlagSubject {
     pub distinct_id: String,
+    /// The id before the person became known: leads to the contact while `distinct_id` does not yet.
+    pub anon_distinct_id: Option<String>,
     pub device_id: Option<String>,
     /// Person properties.
     pub properties: Map<String, Value>,
@@ -78,21 +90,55 @@ pub struct FlagSubject {
     pub group_properties: BTreeMap<String, Map<String, Value>>,
 }
 
+/// What is waited for PostHog, for all subjects of a page together.
+struct Patience {
+    until: Instant,
+    /// PostHog let somebody of the page wait in vain: the others do not.
+    ended: AtomicBool,
+}
+
+impl Patience {
+    fn new() -> Self {
+        Self {
+            until: Instant::now() + REMOTE_WAIT,
+            ended: AtomicBool::new(false),
+        }
+    }
+    fn is_over(&self) -> bool {
+        self.ended.load(Ordering::Relaxed) || Instant::now() >= self.until
+    }
+    fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Posthog {
-    /// Flags for whoever has `subject.distinct_id`: a contact's flags are those of its stable distinct id and its traits, over which
-    /// the subject's properties go; of an unknown id only what the subject says is known. `keys`: all flags without.
+    /// Flags for whoever has `subject.distinct_id`, or else its `anon_distinct_id`: a contact's flags are those of its stable
+    /// distinct id and its traits, over which the subject's properties go; of unknown ids only what the subject says is known.
+    /// `keys`: all flags without.
     pub async fn flags_for(
         self: &Arc<Self>,
         cx: &Cx,
         mut subject: FlagSubject,
         keys: Option<Vec<String>>,
     ) -> Result<Vec<FeatureFlagValue>> {
-        let given = subject.distinct_id.clone();
+        let given: Vec<String> = [
+            Some(subject.distinct_id.clone()),
+            subject.anon_distinct_id.take(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
         let (connection, known) = cx
             .snapshot(async |scope| {
                 let connection = self.connection(scope).await?;
-                let Some(row) = contact::find_by(scope, Kind::DistinctId, given.trim()).await?
-                else {
+                let mut found = None;
+                for id in &given {
+                    if found.is_none() {
+                        found = contact::find_by(scope, Kind::DistinctId, id.trim()).await?;
+                    }
+                }
+                let Some(row) = found else {
                     return Ok((connection, None));
                 };
                 let traits = contact::traits(scope, &[row.id]).await?.remove(&row.id);
@@ -108,14 +154,16 @@ impl Posthog {
             subject.properties = traits;
         }
         let known = self.definitions(&connection).await;
-        self.evaluate(&connection, &known, subject, keys).await
+        self.evaluate(&connection, &known, subject, keys, &Patience::new())
+            .await
     }
-    /// A page's flags: all of a contact's (`None`), or those of some keys.
+    /// A page's flags: all of a contact's (`None`), or those of some keys. A contact for whom nothing is known and PostHog
+    /// does not answer fails alone.
     pub(super) async fn flags_of_contacts(
         self: &Arc<Self>,
         cx: &Cx,
         wanted: HashMap<ContactId, Option<Vec<String>>>,
-    ) -> Result<HashMap<ContactId, Vec<FeatureFlagValue>>, Arc<Error>> {
+    ) -> Result<HashMap<ContactId, Evaluated>, Arc<Error>> {
         let contacts: Vec<ContactId> = wanted.keys().copied().collect();
         let (connection, rows, mut traits) = cx
             .snapshot(async |scope| {
@@ -136,18 +184,20 @@ impl Posthog {
             Some((row.id, subject, wanted.remove(&row.id)?))
         });
         let subjects: Vec<_> = subjects.collect();
-        let (connection, known) = (&connection, &known);
+        let patience = Patience::new();
+        let (connection, known, patience) = (&connection, &known, &patience);
         let evaluations = subjects
             .into_iter()
             .map(|(contact, subject, keys)| async move {
-                let values = self.evaluate(connection, known, subject, keys).await?;
-                Ok::<_, Error>((contact, values))
+                let values = self
+                    .evaluate(connection, known, subject, keys, patience)
+                    .await;
+                (contact, values.map_err(Arc::new))
             });
-        let evaluated: Vec<_> = stream::iter(evaluations)
+        Ok(stream::iter(evaluations)
             .buffered(REMOTE_AT_ONCE)
             .collect()
-            .await;
-        Ok(evaluated.into_iter().collect::<Result<_>>()?)
+            .await)
     }
     /// The project's flags, in PostHog's order.
     pub async fn feature_flags(self: &Arc<Self>, cx: &Cx) -> Result<Vec<FeatureFlag>> {
@@ -170,10 +220,13 @@ impl Posthog {
         known: &definitions::Known,
         subject: FlagSubject,
         keys: Option<Vec<String>>,
+        patience: &Patience,
     ) -> Result<Vec<FeatureFlagValue>> {
         let now = self.clock.now();
         let Some((loaded, as_of)) = &known.loaded else {
-            let remote = self.remote_flags(connection, &subject, keys).await;
+            let remote = self
+                .remote_flags(connection, &subject, keys, patience)
+                .await;
             return match remote.failure {
                 Some(failure) if remote.values.is_empty() => Err(failure.into()),
                 _ => Ok(remote.values),
@@ -182,7 +235,7 @@ impl Posthog {
         let (mut values, undecided) = locally(loaded, &subject, keys, now, *as_of);
         if !undecided.is_empty() {
             let remote = self
-                .remote_flags(connection, &subject, Some(undecided))
+                .remote_flags(connection, &subject, Some(undecided), patience)
                 .await;
             values.extend(remote.values);
             let unanswered = remote

@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{FeatureFlagValue, FlagSource, FlagSubject};
+use super::{FeatureFlagValue, FlagSource, FlagSubject, Patience};
 use crate::posthog::{
     Posthog,
     client::{Cause, Endpoint, Failure},
@@ -81,12 +81,13 @@ struct Metadata {
 }
 
 impl Posthog {
-    /// Asks PostHog for flags of `keys`, or for all.
+    /// Asks PostHog for flags of `keys`, or for all, while there is patience.
     pub(super) async fn remote_flags(
         &self,
         connection: &Connection,
         subject: &FlagSubject,
         keys: Option<Vec<String>>,
+        patience: &Patience,
     ) -> Remote {
         let now = self.clock.now();
         let known = subject.fingerprint();
@@ -104,7 +105,12 @@ impl Posthog {
             return remote;
         }
         let keys: Vec<String> = missing.iter().flatten().cloned().collect();
-        match self.ask_flags(connection, subject, &keys).await {
+        let asked = if patience.is_over() {
+            Err(Failure::TIMEOUT)
+        } else {
+            self.ask_flags(connection, subject, &keys, patience).await
+        };
+        match asked {
             Ok(flags) => {
                 for key in missing {
                     let values = match &key {
@@ -136,6 +142,9 @@ impl Posthog {
                 }
             }
             Err(failure) => {
+                if failure.is_timeout() {
+                    patience.end();
+                }
                 for key in missing {
                     self.last_known(connection, subject, key, &mut remote).await;
                 }
@@ -179,6 +188,7 @@ impl Posthog {
         connection: &Connection,
         subject: &FlagSubject,
         keys: &[String],
+        patience: &Patience,
     ) -> Result<BTreeMap<String, Option<FeatureFlagValue>>, Failure> {
         let mut body = json!({
             "token": connection.project_token,
@@ -200,7 +210,8 @@ impl Posthog {
         url.set_query(Some("v=2"));
         let send = || {
             let request = self.http().post(url.clone()).json(&body);
-            self.gates.send(connection, Endpoint::Flags, request)
+            self.gates
+                .send_by(connection, Endpoint::Flags, request, patience.until)
         };
         let answer = match send().await {
             // As PostHog's own clients: once more after a broken connection or a gateway's failure, never else.

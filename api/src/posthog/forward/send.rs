@@ -6,12 +6,11 @@ use chrono::TimeDelta;
 use entity::posthog_connection;
 use flate2::{Compression, write::GzEncoder};
 use reqwest::{StatusCode, header};
-use url::Url;
 
 use super::Outgoing;
 use crate::{
     base::{Error, Outbound, Result, Secrets},
-    posthog::secret,
+    posthog::{probe, secret},
 };
 
 /// A request that takes longer is given up; it may have arrived, and is sent again.
@@ -25,7 +24,8 @@ const REASON_CHARS_MAX: usize = 200;
 
 /// Where a tenant's events go.
 pub struct Recipient {
-    url: Url,
+    /// Without a trailing slash: a host may have a path of its own, which a join would replace.
+    ingest: String,
     project_token: String,
 }
 
@@ -36,12 +36,10 @@ impl Recipient {
         outbound: &Outbound,
         row: &posthog_connection::Model,
     ) -> Result<Self> {
-        let mut url = outbound.base_url("ingestHost", &row.ingest_host)?;
-        // A host may have a path of its own, which a join would replace.
-        url.set_path(&format!("{}/batch/", url.path().trim_end_matches('/')));
+        let url = outbound.base_url("ingestHost", &row.ingest_host)?;
         let place = secret::token_place(row.tenant_id);
         Ok(Self {
-            url,
+            ingest: url.as_str().trim_end_matches('/').to_owned(),
             project_token: secrets.open(&place, &row.project_token).map_err(|error| {
                 tracing::error!(tenant = %row.tenant_id, ?error, "a project token could not be opened");
                 Error::invalid("projectToken", "the project token cannot be opened: connect PostHog again")
@@ -74,7 +72,7 @@ pub async fn send(outbound: &Outbound, to: &Recipient, events: &[Outgoing]) -> A
     };
     let request = outbound
         .client()
-        .post(to.url.clone())
+        .post(format!("{}/batch/", to.ingest))
         .header(header::CONTENT_TYPE, "application/json")
         .header(header::CONTENT_ENCODING, "gzip")
         .timeout(TIMEOUT)
@@ -94,6 +92,22 @@ pub async fn send(outbound: &Outbound, to: &Recipient, events: &[Outgoing]) -> A
             meaning(status, after, &String::from_utf8_lossy(&text))
         }
         Err(error) => later(unreachable_because(&error)),
+    }
+}
+
+/// Whether the host is a PostHog that knows the token. Costs a request, and no event: what a tenant's project holds is the
+/// tenant's alone.
+pub async fn is_right(outbound: &Outbound, to: &Recipient) -> bool {
+    match probe::knows_token(outbound.client(), &to.ingest, &to.project_token).await {
+        Ok(()) => true,
+        Err(failure) => {
+            tracing::warn!(
+                host = to.ingest,
+                failure = failure.told(),
+                "a PostHog refuses events and does not say that it knows the token"
+            );
+            false
+        }
     }
 }
 

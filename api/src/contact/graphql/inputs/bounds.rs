@@ -10,8 +10,8 @@ use crate::{
 };
 
 const MESSAGE_ID_CHARS_MAX: usize = 200;
-/// Bytes of an event's properties as JSON: what PostHog takes.
-pub(super) const PROPERTIES_BYTES_MAX: usize = 1_000_000;
+/// Bytes of an event's properties as JSON: what PostHog takes, less what is added on the way there.
+pub(super) const PROPERTIES_BYTES_MAX: usize = 900 * 1024;
 pub(super) const CONTEXT_BYTES_MAX: usize = 8 * 1024;
 /// Containers nested in one value: well inside what parsers and databases further on allow.
 const DEPTH_MAX: usize = 32;
@@ -136,9 +136,10 @@ pub(super) fn trait_key(key: String, field: &str) -> Result<String> {
     }
 }
 
-/// The traits' object: each small enough to be shown, all few enough to be read with the contact.
+/// The traits' object: each small enough to be shown, all few enough to be read with the contact, and to travel in one
+/// event's properties.
 fn object(value: Option<Json<Value>>, field: &str) -> Result<Map<String, Value>> {
-    let traits = bounded_object(value, field, TRAITS_MAX * TRAIT_BYTES_MAX)?;
+    let traits = bounded_object(value, field, PROPERTIES_BYTES_MAX)?;
     if traits.len() > TRAITS_MAX {
         return Err(Error::invalid(
             field,
