@@ -25,7 +25,8 @@ pub use event::{CAUSATION_DEPTH_MAX, Cause, LogPlace, NewEvent, PARTITIONS, part
 pub use module::{Fut, Hear, Module};
 pub use outbound::Outbound;
 pub use page::{
-    Counter, FromEnd, Listing, Page, PageArgs, SortBy, page, page_from_end, system_page,
+    Counter, FromEnd, Listing, PAGE_DEFAULT, PAGE_MAX, Page, PageArgs, SortBy, page, page_from_end,
+    system_page,
 };
 pub use secrets::{Secrets, fingerprint, hex};
 pub use text::{storable, storable_json};

@@ -1,4 +1,4 @@
-//! Whether the tenants' PostHogs answer: what `growthos doctor` asks.
+//! Whether each tenant's PostHog answers: what `growthos doctor` asks.
 
 use entity::{TenantId, posthog_connection};
 use futures_util::{StreamExt as _, stream};
