@@ -335,6 +335,49 @@ async fn fields_of_other_scopes_are_refused_at_their_place_and_the_contact_stays
             answer["errors"].as_array().unwrap().iter().map(|e| json!([e["path"], e["extensions"]["code"]])).collect::<Value>(),
             json!([[["node"], "FORBIDDEN"], [["nodes", 0], "FORBIDDEN"]])
         );
+        // What PostHog tells is of a scope of its own: without it the contact and its page stand.
+        let analytics = "analytics { activity(window: \"P7D\") { eventCount } metric(key: \"m\") { value } featureFlag(key: \"f\") { key } featureFlags { key } personUrl }";
+        let nothing = json!({"activity": null, "metric": null, "featureFlag": null, "featureFlags": null, "personUrl": null});
+        let fields = ["activity", "metric", "featureFlag", "featureFlags", "personUrl"];
+        let reader = kit.key(&acme, &["contacts:read"]).await?;
+        let token = kit.contact_token(&acme, ContactId::parse(&id).unwrap()).await?;
+        for (credential, query, place, data) in [
+            (
+                &reader,
+                format!("query($id: ID!) {{ contact(id: $id) {{ id {analytics} }} }}"),
+                json!(["contact"]),
+                json!({"contact": {"id": id, "analytics": nothing}}),
+            ),
+            (
+                &reader,
+                format!("{{ contacts {{ edges {{ node {{ id {analytics} }} }} }} }}"),
+                json!(["contacts", "edges", 0, "node"]),
+                json!({"contacts": {"edges": [{"node": {"id": id, "analytics": nothing}}]}}),
+            ),
+            (
+                &token,
+                format!("{{ me {{ id {analytics} }} }}"),
+                json!(["me"]),
+                json!({"me": {"id": id, "analytics": nothing}}),
+            ),
+        ] {
+            let answer = kit.gql(credential, &query, json!({"id": id})).await;
+            assert_eq!(answer["data"], data, "{query}");
+            let refused = answer["errors"].as_array().unwrap().iter().map(|e| json!([e["path"], e["extensions"]["code"]]));
+            let expected = fields.map(|field| {
+                let mut path = place.as_array().unwrap().clone();
+                path.extend([json!("analytics"), json!(field)]);
+                json!([path, "FORBIDDEN"])
+            });
+            assert_eq!(refused.collect::<Vec<_>>(), expected, "{query}");
+        }
+        let query = "{ __type(name: \"Contact\") { fields { name } } analytics: __type(name: \"ContactAnalytics\") { name } }";
+        for (credential, shown) in [(&reader, false), (&token, false), (&acme.secret_key, true)] {
+            let seen = ask(&kit, credential, query, json!({})).await;
+            let fields = seen["__type"]["fields"].as_array().unwrap();
+            assert_eq!(fields.contains(&json!({"name": "analytics"})), shown);
+            assert_eq!(seen["analytics"].is_object(), shown);
+        }
         Ok(())
     })
     .await

@@ -271,7 +271,7 @@ async fn a_document_too_deep_is_refused_and_introspection_is_not() -> anyhow::Re
             over["errors"][0]["message"],
             "the document selects 13 deep, the limit is 12"
         );
-        assert_eq!(over["errors"][0]["extensions"]["code"], "BAD_USER_INPUT");
+        assert_eq!(over["errors"][0]["extensions"]["code"], "QUERY_TOO_COMPLEX");
         assert_eq!(
             kit.gql(&acme.secret_key, INTROSPECTION, json!({})).await["errors"],
             Value::Null

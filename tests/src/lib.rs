@@ -86,6 +86,7 @@ pub async fn on_postgres(case: impl AsyncFn(Kit) -> anyhow::Result<()>) -> anyho
 pub async fn on_each_place(
     case: impl AsyncFn(Kind, &str) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
+    install_crypto();
     for kind in database::chosen() {
         announce(kind);
         let place = database::Place::new(kind).await?;

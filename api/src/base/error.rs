@@ -18,6 +18,9 @@ pub enum Error {
     /// It is not there, or it is another's: the caller cannot tell which.
     #[error("not found")]
     NotFound,
+    /// The document asks for more than a request may; the message says what, and the limit.
+    #[error("{0}")]
+    TooComplex(String),
     /// A cursor that this list did not give out.
     #[error("the cursor is not one that this list gave out")]
     BadCursor,

@@ -227,6 +227,7 @@ pub fn seal(response: &mut async_graphql::Response, request_id: &str) {
             Some(Error::Unauthenticated) => "UNAUTHENTICATED",
             Some(Error::Forbidden) => "FORBIDDEN",
             Some(Error::NotFound) => "NOT_FOUND",
+            Some(Error::TooComplex(_)) => "QUERY_TOO_COMPLEX",
             Some(Error::BadCursor) => "BAD_CURSOR",
             Some(Error::Contended) => {
                 retry_after = Some(1);

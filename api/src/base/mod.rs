@@ -27,7 +27,8 @@ pub use event::{
 pub use module::{Fut, Hear, Module};
 pub use outbound::Outbound;
 pub use page::{
-    Counter, FromEnd, Listing, Page, PageArgs, SortBy, page, page_from_end, system_page,
+    Counter, FromEnd, Listing, PAGE_DEFAULT, PAGE_MAX, Page, PageArgs, SortBy, page, page_from_end,
+    system_page,
 };
 pub use secrets::{Secrets, fingerprint, hex};
 pub use text::{cut, storable, storable_instant, storable_json};

@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 use super::{Cx, Env, Error, Result, Rows, Secrets, db::key};
 
 /// Rows a page holds when the caller does not say, and at most.
-const PAGE_DEFAULT: u64 = 25;
-const PAGE_MAX: u64 = 100;
+pub const PAGE_DEFAULT: u64 = 25;
+pub const PAGE_MAX: u64 = 100;
 
 /// A list's `first`, `after`, `last` and `before`.
 #[derive(Clone, Debug, Default)]

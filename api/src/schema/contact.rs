@@ -120,7 +120,8 @@ impl Contact {
     async fn attribution(&self) -> Attribution {
         Attribution::of(&self.row)
     }
-    /// What the person did, and what was done, the newest first; those of absorbed contacts with it.
+    /// What the person did, and what was done, the newest first; those of absorbed contacts with it. Needs the scope
+    /// `events:read`, or the contact's own token: asked for without, the contact itself is null.
     #[graphql(guard = "gql::EVENTS_OR_OWN", visible = "gql::events_or_own")]
     async fn events(
         &self,
@@ -146,12 +147,13 @@ impl Contact {
         self.event_page(ctx, args, key).await
     }
     /// What PostHog observes of the contact, joined. Each field is null, with an error at its path, while
-    /// PostHog does not answer.
-    #[graphql(guard = "gql::ANALYTICS_READ", visible = "gql::analytics_read")]
+    /// PostHog does not answer, and for who lacks the scope `analytics:read`.
+    #[graphql(visible = "gql::analytics_read")]
     async fn analytics(&self) -> ContactAnalytics {
         ContactAnalytics::new(self.row.id)
     }
-    /// The nudges that were offered to the contact, the newest first; those of absorbed contacts with it.
+    /// The nudges that were offered to the contact, the newest first; those of absorbed contacts with it. Needs the scope
+    /// `nudges:read`, or the contact's own token: asked for without, the contact itself is null.
     #[graphql(guard = "gql::NUDGES_OR_OWN", visible = "gql::nudges_or_own")]
     #[expect(
         clippy::too_many_arguments,

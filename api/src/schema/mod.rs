@@ -7,6 +7,7 @@ mod idempotent;
 mod limits;
 mod mutation;
 mod node;
+mod subscription;
 mod tenant;
 
 use async_graphql::{
@@ -67,12 +68,12 @@ pub async fn execute(schema: &Schema, mut request: Request) -> Response {
     }
 }
 
-/// Runs a subscription, unless its document is over a limit.
+/// Runs a subscription, unless its document is over a limit or asks for more than one field.
 pub fn subscribe(
     schema: &Schema,
     mut request: Request,
 ) -> impl Stream<Item = Response> + Send + use<> {
-    match limits::check(&mut request) {
+    match limits::check(&mut request).and_then(|()| subscription::settle(&mut request)) {
         Ok(()) => schema.execute_stream(request).left_stream(),
         Err(error) => stream::iter([Response::from_errors(vec![error])]).right_stream(),
     }

@@ -135,6 +135,35 @@ async fn a_stream_begins_with_the_open_offers_and_goes_on_live() -> anyhow::Resu
 }
 
 #[tokio::test]
+async fn the_field_of_a_subscription_may_stand_in_fragments() -> anyhow::Result<()> {
+    on_each_database(async |kit| {
+        kit.app.feed_streams();
+        let acme = kit.tenant("acme").await?;
+        published(&kit, &acme, "tour", json!({})).await?;
+        let contact = track(&kit, &acme, "u1", "signup", json!({})).await?;
+        Ear::of(&kit, &acme).listen().await?;
+        let token = kit.contact_token(&acme, contact).await?;
+        let delivered = json!({"__typename": "NudgeDelivered", "delivery": {"surface": "app"}});
+        for document in [
+            "subscription { ...F } fragment F on Subscription { nudges { __typename ... on NudgeDelivered { delivery { surface } } } }",
+            "subscription { ... on Subscription { ... { nudges { ...I } } } } fragment I on NudgeStreamItem { __typename ... on NudgeDelivered { delivery { surface } } }",
+            "subscription { nudges { __typename } ...F ...F } fragment F on Subscription { ...G } fragment G on Subscription { nudges { ... on NudgeDelivered { delivery { surface } } } }",
+            "subscription ($s: String!) { nudges(surface: $s) { __typename } nudges(surface: $s) { ... on NudgeDelivered { delivery { surface } } } }",
+        ] {
+            let caller = kit.app.principals.by_token(&token).await?;
+            let variables = if document.contains("$s") { json!({"s": "app"}) } else { json!({}) };
+            let request = Request::new(document).variables(Variables::from_json(variables));
+            let items = kit.app.subscribe(&caller, request, "test".to_owned());
+            let mut stream = Listening(Box::pin(items));
+            assert_eq!(stream.next().await?, delivered, "{document}");
+            assert!(stream.is_quiet().await, "{document}");
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
 async fn a_client_that_comes_back_gets_what_it_missed_and_nothing_twice() -> anyhow::Result<()> {
     on_each_database(async |kit| {
         kit.app.feed_streams();

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     base::{
         Cx, Error, ErrorCode, Result,
-        gql::{Duration, Url},
+        gql::{self, Duration, Url},
     },
     contact,
 };
@@ -177,7 +177,7 @@ fn refusal(item: &Item, failure: &Failure) -> Error {
 }
 
 /// What PostHog observes of a contact, under all its ids. Each field is null, with an error at its path, while PostHog
-/// does not answer; the contact stands.
+/// does not answer, and for who lacks the scope `analytics:read`; the contact stands.
 pub struct ContactAnalytics {
     contact: ContactId,
 }
@@ -207,7 +207,7 @@ pub(super) fn window_s(field: &str, window: Duration) -> Result<i64> {
 }
 
 /// What PostHog observes of a contact, under all its ids. Each field is null, with an error at its path, while PostHog
-/// does not answer; the contact stands.
+/// does not answer, and for who lacks the scope `analytics:read`; the contact stands.
 #[Object]
 impl ContactAnalytics {
     /// What the contact did lately. Events of the last minute may be missing: `asOf` says when PostHog counted.
@@ -223,9 +223,11 @@ impl ContactAnalytics {
         let found = async {
             let window_s = window_s("window", window)?;
             let joined = self.item(ctx, Item::Activity { window_s }).await?;
-            ContactActivity::new(joined).ok_or_else(|| Arc::new(Error::NotFound))
+            let activity = ContactActivity::new(joined);
+            Ok(Some(activity.ok_or(Error::NotFound)?))
         };
-        Some(found.await.map_err(Into::into))
+        // Boxed, here and below: a page's query waits in it, 16 kB of the stack otherwise.
+        Box::pin(gql::nullable(ctx, gql::ANALYTICS_READ, found)).await
     }
 
     /// One of the tenant's metrics, for this contact.
@@ -237,15 +239,15 @@ impl ContactAnalytics {
         let found = async {
             let joined = self.item(ctx, Item::Metric(key.clone())).await?;
             match joined.cell {
-                Cell::Metric(value) => Ok(MetricValue {
+                Cell::Metric(value) => Ok(Some(MetricValue {
                     key,
                     value: Json(value),
                     as_of: joined.as_of,
-                }),
-                Cell::Activity(_) => Err(Arc::new(Error::NotFound)),
+                })),
+                Cell::Activity(_) => Err(Error::NotFound.into()),
             }
         };
-        Some(found.await.map_err(Into::into))
+        Box::pin(gql::nullable(ctx, gql::ANALYTICS_READ, found)).await
     }
 
     /// One feature flag's value for this contact; null when there is no such flag. Reading it tells PostHog nothing: it is no
@@ -258,13 +260,10 @@ impl ContactAnalytics {
         let found = async {
             let asked = (self.contact, Wanted::Key(key));
             let found = loaders(ctx)?.flags.ask(asked).await?;
-            found.unwrap_or_else(|| Ok(vec![]))
+            let values = found.unwrap_or_else(|| Ok(vec![]))?;
+            Ok(values.into_iter().next())
         };
-        let found: Result<Vec<FeatureFlagValue>, Arc<Error>> = found.await;
-        found
-            .map_err(Into::into)
-            .map(|values| values.into_iter().next())
-            .transpose()
+        gql::nullable(ctx, gql::ANALYTICS_READ, found).await
     }
 
     /// Feature flags' values for this contact, in the order of their definitions. Reading them tells PostHog nothing: it is no
@@ -282,27 +281,25 @@ impl ContactAnalytics {
             let Some(keys) = keys else {
                 let asked = (self.contact, Wanted::All);
                 let found = loader.ask(asked).await?;
-                return found.unwrap_or_else(|| Ok(vec![]));
+                return Ok(Some(found.unwrap_or_else(|| Ok(vec![]))?));
             };
             let asked = keys
                 .into_iter()
                 .map(|key| loader.ask((self.contact, Wanted::Key(key))));
             let found = futures_util::future::try_join_all(asked).await?;
             let values: Vec<_> = found.into_iter().flatten().collect::<Result<_, _>>()?;
-            Ok(values.into_iter().flatten().collect())
+            Ok(Some(values.into_iter().flatten().collect()))
         };
-        let found: Result<Vec<FeatureFlagValue>, Arc<Error>> = found.await;
-        Some(found.map_err(Into::into))
+        gql::nullable(ctx, gql::ANALYTICS_READ, found).await
     }
 
     /// The person's page in PostHog.
     async fn person_url(&self, ctx: &Context<'_>) -> Option<async_graphql::Result<Url>> {
-        let found = async { loaders(ctx)?.persons.ask(self.contact).await };
-        found
-            .await
-            .map_err(Into::into)
-            .map(|url| url.map(|url| Url(url.into())))
-            .transpose()
+        let found = async {
+            let url = loaders(ctx)?.persons.ask(self.contact).await?;
+            Ok(url.map(|url| Url(url.into())))
+        };
+        gql::nullable(ctx, gql::ANALYTICS_READ, found).await
     }
 }
 
