@@ -161,7 +161,7 @@ pub(super) struct Weight {
     /// Set or unset outright, rather than "once, if absent".
     pub(super) outright: bool,
     pub(super) observed_at: DateTime<Utc>,
-    /// Tells calls of the same instant apart, the same way each time: UUIDv7s in the order they were made.
+    /// Tells calls of the same instant apart, the same way each time: those of version 7 in the order in which they were made.
     pub(super) said_by: Uuid,
 }
 
