@@ -1,7 +1,7 @@
 //! What one request loads together. Lives as long as the request and holds its `Cx`, so a load never mixes
 //! tenants.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_graphql::dataloader::Loader;
 use entity::ContactId;
@@ -9,10 +9,12 @@ use entity::ContactId;
 use super::{
     Posthog,
     analytics::{AnalyticsLoader, Item},
-    batch::Batch,
     flags::Evaluated,
 };
-use crate::base::{Cx, Error, Result};
+use crate::base::{Batch, Cx, Error, Result};
+
+/// Lets keys arrive that another loader's answer brings.
+const GRACE: Duration = Duration::from_millis(1);
 
 /// The PostHog room's loaders of one request.
 pub struct Loaders {
@@ -24,15 +26,21 @@ pub struct Loaders {
 /// The loaders of a request by `cx`: to be put into its data.
 pub fn loaders(cx: &Cx, posthog: &Arc<Posthog>) -> Loaders {
     Loaders {
-        analytics: Batch::new(AnalyticsLoader::new(cx.clone(), posthog.clone())),
-        flags: Batch::new(FlagLoader {
-            cx: cx.clone(),
-            posthog: posthog.clone(),
-        }),
-        persons: Batch::new(PersonLoader {
-            cx: cx.clone(),
-            posthog: posthog.clone(),
-        }),
+        analytics: Batch::patient(AnalyticsLoader::new(cx.clone(), posthog.clone()), GRACE),
+        flags: Batch::patient(
+            FlagLoader {
+                cx: cx.clone(),
+                posthog: posthog.clone(),
+            },
+            GRACE,
+        ),
+        persons: Batch::patient(
+            PersonLoader {
+                cx: cx.clone(),
+                posthog: posthog.clone(),
+            },
+            GRACE,
+        ),
     }
 }
 

@@ -10,7 +10,6 @@
 //! contacts stand. Emits nothing, hears nothing: the forwarder reads the log for itself.
 
 mod analytics;
-mod batch;
 mod client;
 mod commands;
 mod connection;
