@@ -9,7 +9,6 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
 
 use std::{
-    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -20,12 +19,8 @@ use std::{
 use anyhow::{Context as _, anyhow, ensure};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
-use tests::{
-    on_each_place,
-    process::{Process, binary, free_port, until_ready},
-};
+use tests::{on_each_place, process::Growthos};
 use tokio::{
-    process::Command,
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
@@ -58,47 +53,13 @@ async fn main() -> anyhow::Result<()> {
 }
 
 struct Bench {
-    base: String,
-    tenant: Value,
-    _server: Process,
+    growthos: Growthos,
 }
 
 impl Bench {
     async fn start(database_url: &str) -> anyhow::Result<Self> {
-        let growthos = binary("growthos", "TEST_GROWTHOS")?;
-        let port = free_port()?;
-        let configured = || {
-            let mut command = Command::new(&growthos);
-            command
-                .env("GROWTHOS_DATABASE_URL", database_url)
-                .env("GROWTHOS_LISTEN", format!("127.0.0.1:{port}"))
-                .env("GROWTHOS_SECRET_KEY", "the secret key of the benchmark")
-                .env("GROWTHOS_LOG_LEVEL", "error")
-                .stdin(Stdio::null());
-            command
-        };
-        let made = configured()
-            .args(["tenant", "create", "Bench", "--json"])
-            .output()
-            .await?;
-        ensure!(made.status.success(), "tenant create: {made:?}");
-        let server = Process::start({
-            let mut command = configured();
-            command.arg("serve");
-            command
-        })?;
-        let base = format!("http://127.0.0.1:{port}");
-        until_ready(&format!("{base}/health/ready")).await?;
-        Ok(Self {
-            base,
-            tenant: serde_json::from_slice(&made.stdout)?,
-            _server: server,
-        })
-    }
-
-    fn key(&self, name: &str) -> anyhow::Result<String> {
-        let key = self.tenant[name].as_str().context("no key")?;
-        Ok(key.to_owned())
+        let growthos = Growthos::start(database_url).await?;
+        Ok(Self { growthos })
     }
 
     /// Events a second.
@@ -107,7 +68,10 @@ impl Bench {
         let end = Instant::now() + LOAD;
         let mut senders = JoinSet::new();
         for sender in 0..CONNECTIONS {
-            let (url, token) = (format!("{}/batch/", self.base), self.key("publishableKey")?);
+            let (url, token) = (
+                format!("{}/batch/", self.growthos.base),
+                self.growthos.key("publishableKey")?,
+            );
             let accepted = Arc::clone(&accepted);
             senders.spawn(async move {
                 let client = reqwest::Client::new();
@@ -142,8 +106,8 @@ impl Bench {
 
     async fn ask(&self, query: &str, variables: Value) -> anyhow::Result<Value> {
         let answer: Value = reqwest::Client::new()
-            .post(format!("{}/graphql", self.base))
-            .bearer_auth(self.key("secretKey")?)
+            .post(format!("{}/graphql", self.growthos.base))
+            .bearer_auth(self.growthos.key("secretKey")?)
             .json(&json!({"query": query, "variables": variables}))
             .send()
             .await?
@@ -183,8 +147,8 @@ impl Bench {
         let token = minted["contactTokenCreate"]["token"]
             .as_str()
             .context("no token")?;
-        let mut request =
-            format!("{}/graphql", self.base.replacen("http", "ws", 1)).into_client_request()?;
+        let mut request = format!("{}/graphql", self.growthos.base.replacen("http", "ws", 1))
+            .into_client_request()?;
         request
             .headers_mut()
             .insert("sec-websocket-protocol", "graphql-transport-ws".parse()?);

@@ -3,7 +3,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -15,7 +14,7 @@ use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 use tests::{
     Kind, on_each_place,
-    process::{Process, binary, free_port, until_ready},
+    process::{Growthos, Process, binary},
 };
 use tokio::{process::Command, task::JoinSet, time::sleep};
 use uuid::Uuid;
@@ -42,46 +41,16 @@ async fn survive(database_url: &str) -> anyhow::Result<()> {
         command
     })
     .await?;
-    let growthos = binary("growthos", "TEST_GROWTHOS")?;
-    let port = free_port()?;
-    let configured = || {
-        let mut command = Command::new(&growthos);
-        command
-            .env("GROWTHOS_DATABASE_URL", database_url)
-            .env("GROWTHOS_LISTEN", format!("127.0.0.1:{port}"))
-            .env("GROWTHOS_SECRET_KEY", "the secret key of the crash test")
-            .env("GROWTHOS_ALLOW_PRIVATE_UPSTREAMS", "true")
-            .env("GROWTHOS_LOG_LEVEL", "error")
-            .stdin(Stdio::null());
-        command
-    };
-    let made = configured()
-        .args(["tenant", "create", "Crash", "--json"])
-        .output()
-        .await?;
-    ensure!(
-        made.status.success(),
-        "tenant create: {}",
-        String::from_utf8_lossy(&made.stderr)
-    );
-    let tenant: Value = serde_json::from_slice(&made.stdout)?;
-    let serve = || {
-        let mut command = configured();
-        command.arg("serve");
-        Process::start(command)
-    };
-    let base = format!("http://127.0.0.1:{port}");
-    let ready = format!("{base}/health/ready");
-    let mut server = serve()?;
-    until_ready(&ready).await?;
-    connect(&base, &tenant, &posthog).await?;
+    let mut growthos = Growthos::start(database_url).await?;
+    let base = growthos.base.clone();
+    connect(&growthos, &posthog).await?;
 
     let sent = Arc::new(AtomicUsize::new(0));
     let mut senders = JoinSet::new();
     for sender in 0..SENDERS {
         senders.spawn(send(
             base.clone(),
-            key(&tenant, "publishableKey")?,
+            growthos.key("publishableKey")?,
             sender,
             Arc::clone(&sent),
         ));
@@ -93,9 +62,7 @@ async fn survive(database_url: &str) -> anyhow::Result<()> {
             sleep(Duration::from_millis(3)).await;
         }
         sleep(Duration::from_millis(u64::try_from(kill * 7 % 40)?)).await;
-        server.kill().await?;
-        server = serve()?;
-        until_ready(&ready).await?;
+        growthos.kill_and_serve().await?;
     }
     let mut acknowledged = HashSet::new();
     while let Some(done) = senders.join_next().await {
@@ -109,7 +76,7 @@ async fn survive(database_url: &str) -> anyhow::Result<()> {
 
     let stored = graphql(
         &base,
-        &key(&tenant, "secretKey")?,
+        &growthos.key("secretKey")?,
         "{ events(first: 1, filter: {name: {eq: \"tick\"}}) { totalCount } contacts(first: 1) { totalCount } }",
         json!({}),
     )
@@ -177,11 +144,11 @@ async fn send(
     Ok(acknowledged)
 }
 
-async fn connect(base: &str, tenant: &Value, posthog: &Value) -> anyhow::Result<()> {
+async fn connect(growthos: &Growthos, posthog: &Value) -> anyhow::Result<()> {
     let url = &posthog["url"];
     let connected = graphql(
-        base,
-        &key(tenant, "secretKey")?,
+        &growthos.base,
+        &growthos.key("secretKey")?,
         "mutation($input: PosthogConnectInput!) { posthogConnect(input: $input) { connection { id } userErrors { field message } } }",
         json!({"input": {
             "ingestHost": url, "apiHost": url, "uiHost": url,
@@ -206,13 +173,6 @@ async fn graphql(base: &str, key: &str, query: &str, variables: Value) -> anyhow
         .await?
         .json()
         .await?)
-}
-
-fn key(tenant: &Value, name: &str) -> anyhow::Result<String> {
-    tenant[name]
-        .as_str()
-        .map(ToOwned::to_owned)
-        .with_context(|| format!("tenant create told no {name}: {tenant}"))
 }
 
 /// Waits until PostHog has all of them, and holds what it got against what was sent.

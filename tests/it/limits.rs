@@ -1,18 +1,15 @@
 //! What a document may ask for: documents that would cost the process its memory or its stack are refused before anything is
 //! done for them, over every path; what clients ask in earnest is not.
 
-use std::{process::Stdio, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use async_graphql::{Request, Variables};
 use entity::ContactId;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
-use tests::{
-    Kit, on_each_database, on_each_place,
-    process::{Process, binary, free_port, until_ready},
-};
-use tokio::{process::Command, time::timeout};
+use tests::{Kit, on_each_database, on_each_place, process::Growthos};
+use tokio::time::timeout;
 use tokio_tungstenite::{
     connect_async,
     tungstenite::{Message, client::IntoClientRequest as _, http::HeaderValue},
@@ -264,45 +261,17 @@ fn deepest() -> [String; 3] {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_deepest_document_leaves_the_process_standing() -> anyhow::Result<()> {
     on_each_place(async |_, url| {
-        let growthos = binary("growthos", "TEST_GROWTHOS")?;
-        let port = free_port()?;
-        let configured = || {
-            let mut command = Command::new(&growthos);
-            command
-                .env("GROWTHOS_DATABASE_URL", url)
-                .env("GROWTHOS_LISTEN", format!("127.0.0.1:{port}"))
-                .env("GROWTHOS_SECRET_KEY", "the secret key of the limits' test")
-                .env("GROWTHOS_LOG_LEVEL", "error")
-                .stdin(Stdio::null());
-            command
-        };
-        let made = configured()
-            .args(["tenant", "create", "Deep", "--json"])
-            .output()
-            .await?;
-        ensure!(
-            made.status.success(),
-            "{}",
-            String::from_utf8_lossy(&made.stderr)
-        );
-        let tenant: Value = serde_json::from_slice(&made.stdout)?;
-        let _server = Process::start({
-            let mut command = configured();
-            command.arg("serve");
-            command
-        })?;
-        let base = format!("http://127.0.0.1:{port}");
-        until_ready(&format!("{base}/health/ready")).await?;
+        let growthos = Growthos::start(url).await?;
         let client = reqwest::Client::builder().timeout(PATIENCE).build()?;
         let ask = async |key: &Value, query: &str, variables: Value| -> anyhow::Result<Value> {
-            let post = client.post(format!("{base}/graphql"));
+            let post = client.post(format!("{}/graphql", growthos.base));
             let post = post.bearer_auth(key.as_str().context("no key")?);
             let answer = post.json(&json!({"query": query, "variables": variables}));
             let answer: Value = answer.send().await?.json().await?;
             ensure!(answer.get("errors").is_none(), "{query}: {answer}");
             Ok(answer)
         };
-        let secret = &tenant["secretKey"];
+        let secret = &growthos.tenant["secretKey"];
         let made = ask(
             secret,
             "mutation { contactUpsert(input: {externalId: \"u1\"}) { contact { id } } }",

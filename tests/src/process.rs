@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, ensure};
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -51,7 +51,7 @@ pub fn binary(name: &str, variable: &str) -> anyhow::Result<PathBuf> {
 }
 
 /// A port that was free a moment ago.
-pub fn free_port() -> anyhow::Result<u16> {
+fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
         .local_addr()?
         .port())
@@ -90,8 +90,77 @@ impl Process {
     }
 }
 
+/// `growthos serve` on a migrated database, with one tenant.
+pub struct Growthos {
+    binary: PathBuf,
+    database_url: String,
+    port: u16,
+    /// Where it listens, without a slash at the end.
+    pub base: String,
+    /// What `growthos tenant create --json` printed: `{"tenantId","secretKey","publishableKey"}`.
+    pub tenant: Value,
+    server: Option<Process>,
+}
+
+impl Growthos {
+    pub async fn start(database_url: &str) -> anyhow::Result<Self> {
+        let port = free_port()?;
+        let mut growthos = Self {
+            binary: binary("growthos", "TEST_GROWTHOS")?,
+            database_url: database_url.to_owned(),
+            port,
+            base: format!("http://127.0.0.1:{port}"),
+            tenant: Value::Null,
+            server: None,
+        };
+        let mut create = growthos.command(&["tenant", "create", "Process", "--json"]);
+        let made = create.output().await?;
+        ensure!(
+            made.status.success(),
+            "tenant create: {}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+        growthos.tenant = serde_json::from_slice(&made.stdout)?;
+        growthos.serve().await?;
+        Ok(growthos)
+    }
+
+    /// One of the tenant's keys: `secretKey` or `publishableKey`.
+    pub fn key(&self, name: &str) -> anyhow::Result<String> {
+        let key = self.tenant[name].as_str().context("no such key")?;
+        Ok(key.to_owned())
+    }
+
+    /// SIGKILL, and up again.
+    pub async fn kill_and_serve(&mut self) -> anyhow::Result<()> {
+        if let Some(server) = &mut self.server {
+            server.kill().await?;
+        }
+        self.serve().await
+    }
+
+    async fn serve(&mut self) -> anyhow::Result<()> {
+        self.server = Some(Process::start(self.command(&["serve"]))?);
+        until_ready(&format!("{}/health/ready", self.base)).await
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command
+            .args(arguments)
+            .env("GROWTHOS_DATABASE_URL", &self.database_url)
+            .env("GROWTHOS_LISTEN", format!("127.0.0.1:{}", self.port))
+            .env("GROWTHOS_SECRET_KEY", "the secret key of every process")
+            // The double listens on this machine.
+            .env("GROWTHOS_ALLOW_PRIVATE_UPSTREAMS", "true")
+            .env("GROWTHOS_LOG_LEVEL", "error")
+            .stdin(Stdio::null());
+        command
+    }
+}
+
 /// Waits until the URL answers 200.
-pub async fn until_ready(url: &str) -> anyhow::Result<()> {
+async fn until_ready(url: &str) -> anyhow::Result<()> {
     let client = reqwest::Client::new();
     let end = Instant::now() + START_TIMEOUT;
     while Instant::now() < end {
