@@ -8,6 +8,7 @@ mod check;
 mod connect;
 mod each;
 mod log;
+mod pipeline;
 mod scope;
 mod system;
 mod tx;
@@ -29,6 +30,8 @@ use sea_orm::{
 use super::{Env, Error, Result};
 pub use check::Role;
 pub use connect::DbOptions;
+pub use each::{EachSelect, MEMBER, ROOT};
+pub use pipeline::{Cells, Read};
 pub use scope::{Rows, Scope};
 pub(super) use scope::{id_of, key};
 pub use system::System;
@@ -47,6 +50,8 @@ struct Inner {
     /// SQLite: a pool of readers beside the one writer. PostgreSQL: the same pool twice.
     reader: DatabaseConnection,
     writer: DatabaseConnection,
+    /// PostgreSQL: where reads are sent together, if its driver reaches the server.
+    pipeline: Option<pipeline::Pipeline>,
     url: String,
     statements: Arc<AtomicU64>,
 }
@@ -58,6 +63,16 @@ enum Fence {
     System,
 }
 
+impl Fence {
+    /// What PostgreSQL's policies read, and its value.
+    fn setting(self) -> (&'static str, String) {
+        match self {
+            Self::Tenant(tenant) => ("app.tenant", tenant.uuid().to_string()),
+            Self::System => ("app.system", "on".to_owned()),
+        }
+    }
+}
+
 impl Db {
     pub fn is_postgres(&self) -> bool {
         self.inner.writer.get_database_backend() == DbBackend::Postgres
@@ -65,6 +80,12 @@ impl Db {
     /// Statements sent so far, transaction control not counted.
     pub fn statements(&self) -> u64 {
         self.inner.statements.load(Ordering::Relaxed)
+    }
+    fn count(&self, statements: usize, took: Duration) {
+        self.inner
+            .statements
+            .fetch_add(statements as u64, Ordering::Relaxed);
+        metrics::histogram!("growthos_database_statement_seconds").record(took.as_secs_f64());
     }
     pub fn tenant(&self, tenant: TenantId) -> Scope {
         Scope::pooled(self.clone(), tenant)
@@ -96,10 +117,7 @@ impl Db {
                 .await;
         }
         let open = pool.begin().await?;
-        let (name, value) = match fence {
-            Fence::Tenant(tenant) => ("app.tenant", tenant.uuid().to_string()),
-            Fence::System => ("app.system", "on".to_owned()),
-        };
+        let (name, value) = fence.setting();
         open.execute_raw(Statement::from_sql_and_values(
             DbBackend::Postgres,
             "SELECT set_config($1, $2, true)",

@@ -12,6 +12,7 @@ pub mod gql;
 mod module;
 mod outbound;
 mod page;
+pub mod plan;
 mod secrets;
 mod text;
 
@@ -19,7 +20,7 @@ pub use batch::Batch;
 pub use bus::Bus;
 pub use clock::{Clock, Ids, Rng};
 pub use cx::{Actor, Cx, Env};
-pub use db::{Db, DbOptions, Role, Rows, Scope, System, Tx};
+pub use db::{Cells, Db, DbOptions, EachSelect, MEMBER, ROOT, Read, Role, Rows, Scope, System, Tx};
 pub use error::{Error, ErrorCode, Result, Unavailable, UserError};
 pub use event::{
     CAUSATION_DEPTH_MAX, Cause, LogPlace, NewEvent, OWN_MESSAGE, PARTITIONS, partition,
@@ -27,8 +28,8 @@ pub use event::{
 pub use module::{Fut, Hear, Module};
 pub use outbound::Outbound;
 pub use page::{
-    Counter, FromEnd, Listing, PAGE_DEFAULT, PAGE_MAX, Page, PageArgs, SortBy, page, page_from_end,
-    system_page,
+    Counter, Cursors, FromEnd, Listing, PAGE_DEFAULT, PAGE_MAX, Page, PageArgs, SortBy, Window,
+    page, page_from_end, page_select, system_page,
 };
 pub use secrets::{Secrets, fingerprint, hex};
 pub use text::{cut, storable, storable_instant, storable_json};

@@ -7,7 +7,7 @@ use async_graphql::{
     connection::{Connection, DisableNodesField, Edge, EmptyFields},
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use entity::TenantOwned;
 use sea_orm::{
     ColumnTrait, Condition, EntityTrait, FromQueryResult, ModelTrait, Order, QueryFilter,
@@ -181,13 +181,26 @@ where
     E: EntityTrait,
     E::Model: Send + Sync + FromQueryResult,
 {
-    let backward = args.last.is_some();
-    let limit = limit(&args)?;
+    let window = Window::of(&args)?;
     let place = place(list, &sort);
+    rows = narrowed(secrets, &place, rows, &sort, &args, &window)?;
+    let found = rows.all().await?;
+    cut(secrets, &place, found, &sort, &args, counter)
+}
+
+/// `rows` in the page's order, from its cursors on, and one more than it shows: that one tells whether the list goes on.
+fn narrowed<'a, E: EntityTrait>(
+    secrets: &Secrets,
+    place: &str,
+    mut rows: Rows<'a, E>,
+    sort: &SortBy<E>,
+    args: &PageArgs,
+    window: &Window,
+) -> Result<Rows<'a, E>> {
     let id = key::<E>();
     for (cursor, later) in [(&args.after, true), (&args.before, false)] {
         let Some(cursor) = cursor else { continue };
-        let (at, at_id) = open_cursor(secrets, &place, cursor)?;
+        let (at, at_id) = open_cursor(secrets, place, cursor)?;
         let (past, past_id) = if later == sort.descending {
             (sort.column.lt(at.clone()), id.lt(at_id))
         } else {
@@ -196,19 +209,101 @@ where
         let tie = Condition::all().add(sort.column.eq(at)).add(past_id);
         rows = rows.filter(Condition::any().add(past).add(tie));
     }
-    let order = if sort.descending == backward {
+    let order = if sort.descending == window.backward {
         Order::Asc
     } else {
         Order::Desc
     };
-    // One row more than asked tells whether the list goes on.
-    let found = rows
+    Ok(rows
         .order_by(sort.column, order.clone())
         .order_by(id, order)
-        .limit(limit + 1)
-        .all()
-        .await?;
-    cut(secrets, &place, found, limit, &sort, &args, counter)
+        .limit(window.rows()))
+}
+
+/// The statement that reads a page's rows as [`page`] does, for who reads them together with others; and the cursors' maker.
+pub fn page_select<'a, E: TenantOwned>(
+    cx: &'a Cx,
+    list: &str,
+    rows: Rows<'a, E>,
+    sort: &SortBy<E>,
+    args: &PageArgs,
+    window: &Window,
+) -> Result<(Rows<'a, E>, Cursors<'a>)> {
+    let cursors = Cursors::of(cx, list, sort);
+    let rows = narrowed(cursors.secrets, &cursors.place, rows, sort, args, window)?;
+    Ok((rows, cursors))
+}
+
+/// Makes the cursors of one list of one tenant.
+pub struct Cursors<'a> {
+    secrets: &'a Secrets,
+    place: String,
+}
+
+impl<'a> Cursors<'a> {
+    /// `list` names the list as for [`page`].
+    pub fn of<E: EntityTrait>(cx: &'a Cx, list: &str, sort: &SortBy<E>) -> Self {
+        Self {
+            secrets: &cx.env().secrets,
+            place: place(&format!("{}/{list}", cx.tenant().uuid()), sort),
+        }
+    }
+    /// The cursor of a row of a list that is sorted by an instant.
+    pub fn at(&self, instant: DateTime<Utc>, id: uuid::Uuid) -> Result<String> {
+        let key = Key::MicrosUtc(instant.timestamp_micros());
+        seal(self.secrets, &self.place, &Cursor { k: key, id })
+    }
+}
+
+/// How much of a list a page shows, and from which side.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    limit: u64,
+    backward: bool,
+    after: bool,
+    before: bool,
+}
+
+/// Whether a list goes on beyond a page.
+#[derive(Clone, Copy, Debug)]
+pub struct Ends {
+    pub has_previous: bool,
+    pub has_next: bool,
+}
+
+impl Window {
+    pub fn of(args: &PageArgs) -> Result<Self> {
+        Ok(Self {
+            limit: limit(args)?,
+            backward: args.last.is_some(),
+            after: args.after.is_some(),
+            before: args.before.is_some(),
+        })
+    }
+    /// How many rows are read: one more than are shown.
+    pub const fn rows(&self) -> u64 {
+        self.limit + 1
+    }
+    /// Whether the page is read from the list's end.
+    pub const fn is_backward(&self) -> bool {
+        self.backward
+    }
+    /// Whether a cursor says where the page starts.
+    pub const fn has_cursor(&self) -> bool {
+        self.after || self.before
+    }
+    /// Makes a page of rows that lie in the order in which they were read.
+    pub fn cut<R>(&self, found: &mut Vec<R>) -> Ends {
+        let more = found.len() as u64 > self.limit;
+        found.truncate(usize::try_from(self.limit).unwrap_or(usize::MAX));
+        if self.backward {
+            found.reverse();
+        }
+        Ends {
+            has_previous: if self.backward { more } else { self.after },
+            has_next: if self.backward { self.before } else { more },
+        }
+    }
 }
 
 /// From which end a page without cursors takes its rows.
@@ -223,13 +318,11 @@ pub struct FromEnd {
 impl PageArgs {
     /// Where the page starts, if no cursor says so.
     pub fn from_end(&self) -> Result<Option<FromEnd>> {
-        let rows = limit(self)? + 1;
-        Ok(
-            (self.after.is_none() && self.before.is_none()).then_some(FromEnd {
-                rows,
-                last: self.last.is_some(),
-            }),
-        )
+        let window = Window::of(self)?;
+        Ok((!window.has_cursor()).then_some(FromEnd {
+            rows: window.rows(),
+            last: window.backward,
+        }))
     }
 }
 
@@ -248,49 +341,34 @@ where
 {
     let list = format!("{}/{list}", cx.tenant().uuid());
     let place = place(&list, sort);
-    cut(
-        &cx.env().secrets,
-        &place,
-        found,
-        limit(args)?,
-        sort,
-        args,
-        counter,
-    )
+    cut(&cx.env().secrets, &place, found, sort, args, counter)
 }
 
 fn place<E: EntityTrait>(list: &str, sort: &SortBy<E>) -> String {
     format!("{list}/{:?}/{}", sort.column, sort.descending)
 }
 
-/// Makes a page of up to `limit + 1` rows, which lie in the order in which they were read.
+/// Makes a page of the rows that were read for it.
 fn cut<E: EntityTrait>(
     secrets: &Secrets,
     place: &str,
     mut found: Vec<E::Model>,
-    limit: u64,
     sort: &SortBy<E>,
     args: &PageArgs,
     counter: Counter,
 ) -> Result<Page<E::Model>> {
-    let backward = args.last.is_some();
-    let more = found.len() as u64 > limit;
-    found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    if backward {
-        found.reverse();
-    }
+    let Ends {
+        has_previous,
+        has_next,
+    } = Window::of(args)?.cut(&mut found);
     let rows = found
         .into_iter()
         .map(|row| Ok((seal_cursor(secrets, place, &row, sort)?, row)))
         .collect::<Result<_>>()?;
     Ok(Page {
         rows,
-        has_previous: if backward { more } else { args.after.is_some() },
-        has_next: if backward {
-            args.before.is_some()
-        } else {
-            more
-        },
+        has_previous,
+        has_next,
         counter,
     })
 }
@@ -325,7 +403,11 @@ fn seal_cursor<E: EntityTrait>(
         k: Key::of(row.get(sort.column))?,
         id: super::db::id_of::<E>(row).uuid(),
     };
-    let body = serde_json::to_vec(&cursor)?;
+    seal(secrets, place, &cursor)
+}
+
+fn seal(secrets: &Secrets, place: &str, cursor: &Cursor) -> Result<String> {
+    let body = serde_json::to_vec(cursor)?;
     let mark = mark(secrets, place, &body);
     Ok(BASE64_URL_SAFE_NO_PAD.encode([&mark[..], &body].concat()))
 }

@@ -4,6 +4,7 @@
 mod filter;
 mod inputs;
 mod loaders;
+mod plan;
 mod types;
 
 pub use filter::{ContactFilter, EventFilter};
@@ -12,4 +13,7 @@ pub use inputs::{
     TrackInput,
 };
 pub use loaders::{EventsKey, Loaders};
-pub use types::{Attribution, ContactKey, ContactOrder, ContactStatus, Identifier};
+pub use plan::{ContactNeeds, ContactPart, ContactRow, ContactRows, members};
+pub use types::{
+    Attribution, ContactKey, ContactOrder, ContactOrderField, ContactStatus, Identifier,
+};

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use entity::contact_identifier::{Kind, Verification};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::base::{Error, Result};
@@ -195,6 +195,27 @@ pub(super) fn filterable(value: &Value) -> (Option<String>, Option<f64>) {
     }
 }
 
+/// A name, or what it can be made of, in either of the usual spellings.
+pub fn name_in(traits: &Map<String, Value>) -> Option<String> {
+    let said = |keys: [&str; 2]| {
+        keys.into_iter()
+            .filter_map(|key| traits.get(key)?.as_str())
+            .map(str::trim)
+            .find(|text| !text.is_empty())
+    };
+    if let Some(name) = said(["name", "full_name"]) {
+        return Some(name.to_owned());
+    }
+    let parts: Vec<&str> = [
+        said(["first_name", "firstName"]),
+        said(["last_name", "lastName"]),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    (!parts.is_empty()).then(|| parts.join(" "))
+}
+
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
@@ -305,5 +326,25 @@ mod tests {
             winner(&[(false, 90), (false, 11), (false, 10), (false, 40)]),
             (false, 10)
         );
+    }
+
+    #[test]
+    fn a_name_is_made_of_what_there_is() {
+        for (traits, name) in [
+            (json!({"name": " Ann Lee "}), Some("Ann Lee")),
+            (
+                json!({"name": "", "first_name": "Ann", "lastName": "Lee"}),
+                Some("Ann Lee"),
+            ),
+            (json!({"firstName": "Ann"}), Some("Ann")),
+            (json!({"name": 7}), None),
+            (json!({}), None),
+        ] {
+            assert_eq!(
+                name_in(traits.as_object().unwrap()).as_deref(),
+                name,
+                "{traits}"
+            );
+        }
     }
 }

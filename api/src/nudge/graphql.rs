@@ -4,6 +4,7 @@ mod delivery;
 mod input;
 mod item;
 mod node;
+mod plan;
 
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ use crate::base::{
 use delivery::NudgeInteraction;
 pub use delivery::{NudgeDelivery, NudgeListArgs, of_contact};
 pub use node::{Nudge, find};
+pub use plan::DeliveriesPlan;
 
 /// The contact that the caller is.
 fn own_contact(ctx: &Context<'_>) -> Result<ContactId> {

@@ -23,8 +23,8 @@ pub use commands::{
     Draft, Interaction, NewCondition, Recorded, Target, archive, publish, record_interactions, save,
 };
 pub use graphql::{
-    Nudge, NudgeDelivery, NudgeListArgs, NudgeMutation as Mutation, NudgeQuery as Query,
-    NudgeSubscription as Subscription, find, of_contact,
+    DeliveriesPlan, Nudge, NudgeDelivery, NudgeListArgs, NudgeMutation as Mutation,
+    NudgeQuery as Query, NudgeSubscription as Subscription, find, of_contact,
 };
 pub use queries::Reads;
 pub use rules::{Action, Content, Operator, State};

@@ -132,9 +132,37 @@ pub enum State {
     Withdrawn,
 }
 
+/// What tells where a delivery stands.
+pub struct Happened {
+    pub received_at: Option<DateTime<Utc>>,
+    pub displayed_at: Option<DateTime<Utc>>,
+    pub clicked_at: Option<DateTime<Utc>>,
+    pub completed_at: Option<DateTime<Utc>>,
+    pub dismissed_at: Option<DateTime<Utc>>,
+    pub snoozed_at: Option<DateTime<Utc>>,
+    pub withdrawn_at: Option<DateTime<Utc>>,
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+impl From<&nudge_delivery::Model> for Happened {
+    fn from(row: &nudge_delivery::Model) -> Self {
+        Self {
+            received_at: row.received_at,
+            displayed_at: row.displayed_at,
+            clicked_at: row.clicked_at,
+            completed_at: row.completed_at,
+            dismissed_at: row.dismissed_at,
+            snoozed_at: row.snoozed_at,
+            withdrawn_at: row.withdrawn_at,
+            expires_at: row.expires_at,
+        }
+    }
+}
+
 impl State {
     /// A delivery's state: the last thing that can happen to it comes first.
-    pub fn of(delivery: &nudge_delivery::Model, now: DateTime<Utc>) -> Self {
+    pub fn of(delivery: impl Into<Happened>, now: DateTime<Utc>) -> Self {
+        let delivery = delivery.into();
         let happened = [
             (delivery.withdrawn_at, Self::Withdrawn),
             (delivery.completed_at, Self::Completed),

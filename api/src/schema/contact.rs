@@ -12,7 +12,7 @@ use entity::{
 use sea_orm::{ColumnTrait, QueryFilter};
 use serde_json::{Map, Value};
 
-use super::event::{Event, newest_first};
+use super::event::{Event, contact_events_list, newest_first};
 use crate::{
     base::{
         Actor, Counter, Error, Listing, PageArgs,
@@ -85,7 +85,7 @@ impl Contact {
     /// What the person is called: the trait `name`, else `first_name` and `last_name`.
     async fn name(&self, ctx: &Context<'_>) -> Option<async_graphql::Result<String>> {
         let traits = self.all_traits(ctx).await;
-        traits.map(|traits| name_in(&traits)).transpose()
+        traits.map(|traits| contact::name_in(&traits)).transpose()
     }
     /// The ids that clients made up before they knew the person, the first seen first.
     async fn anonymous_ids(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<String>> {
@@ -240,7 +240,7 @@ impl Contact {
         let cx = ctx.cx()?;
         let loaders = Loaders::of(ctx)?;
         let id = self.row.id;
-        let list = format!("contact/{id}/events");
+        let list = contact_events_list(id);
         let page = if let Some(end) = args.from_end()? {
             let rows = loaders.events.ask((id, key.clone(), end)).await?;
             let counter = counter(loaders, id, key);
@@ -277,27 +277,6 @@ fn counter(loaders: &Arc<Loaders>, root: ContactId, key: EventsKey) -> Counter {
                 .unwrap_or_default())
         })
     })
-}
-
-/// A name, or what it can be made of, in either of the usual spellings.
-fn name_in(traits: &Map<String, Value>) -> Option<String> {
-    let said = |keys: [&str; 2]| {
-        keys.into_iter()
-            .filter_map(|key| traits.get(key)?.as_str())
-            .map(str::trim)
-            .find(|text| !text.is_empty())
-    };
-    if let Some(name) = said(["name", "full_name"]) {
-        return Some(name.to_owned());
-    }
-    let parts: Vec<&str> = [
-        said(["first_name", "firstName"]),
-        said(["last_name", "lastName"]),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    (!parts.is_empty()).then(|| parts.join(" "))
 }
 
 #[derive(Default)]
@@ -389,31 +368,4 @@ async fn named(
         _ => return Err(Error::invalid("id", "give exactly one of id and by").into()),
     };
     Ok(row.map(Contact::from))
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_name_is_made_of_what_there_is() {
-        for (traits, name) in [
-            (json!({"name": " Ann Lee "}), Some("Ann Lee")),
-            (
-                json!({"name": "", "first_name": "Ann", "lastName": "Lee"}),
-                Some("Ann Lee"),
-            ),
-            (json!({"firstName": "Ann"}), Some("Ann")),
-            (json!({"name": 7}), None),
-            (json!({}), None),
-        ] {
-            assert_eq!(
-                name_in(traits.as_object().unwrap()).as_deref(),
-                name,
-                "{traits}"
-            );
-        }
-    }
 }

@@ -2,7 +2,7 @@
 
 use async_graphql::{Context, ID, Json, Object};
 use chrono::{DateTime, Utc};
-use entity::event;
+use entity::{ContactId, event};
 use sea_orm::QueryFilter;
 use serde_json::Value;
 
@@ -98,6 +98,11 @@ pub(super) const fn newest_first() -> SortBy<event::Entity> {
         column: event::Column::OccurredAt,
         descending: true,
     }
+}
+
+/// Names the list of a contact's events in its cursors.
+pub(super) fn contact_events_list(contact: ContactId) -> String {
+    format!("contact/{contact}/events")
 }
 
 #[derive(Default)]

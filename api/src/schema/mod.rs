@@ -7,6 +7,7 @@ mod idempotent;
 mod limits;
 mod mutation;
 mod node;
+mod plan;
 mod subscription;
 mod tenant;
 

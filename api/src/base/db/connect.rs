@@ -17,12 +17,12 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::{Db, Inner};
+use super::{Db, Inner, pipeline::Pipeline};
 use crate::base::Result;
 
 /// Long enough for a burst, short enough that a stray read inside a write is loud (it deadlocks on SQLite's
 /// one writer until this passes).
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A pooled connection idle for longer is checked before use; checking each one costs small queries 4 ×.
 const IDLE_UNCHECKED: Duration = Duration::from_secs(30);
@@ -44,9 +44,11 @@ pub struct DbOptions {
 impl Db {
     pub async fn connect(options: &DbOptions) -> Result<Self> {
         let statements = Arc::new(AtomicU64::new(0));
+        let mut pipeline = None;
         let (reader, writer) = if options.url.starts_with("postgres") {
             let mut pool = postgres(options).await?;
             count(&mut pool, &statements);
+            pipeline = Pipeline::connect(options).await;
             (pool.clone(), pool)
         } else {
             let (mut reader, mut writer) = sqlite(&options.url).await?;
@@ -58,6 +60,7 @@ impl Db {
             inner: Arc::new(Inner {
                 reader,
                 writer,
+                pipeline,
                 url: options.url.clone(),
                 statements,
             }),
@@ -151,6 +154,9 @@ impl Db {
     pub async fn close(&self) -> Result<()> {
         self.inner.reader.clone().close().await?;
         self.inner.writer.clone().close().await?;
+        if let Some(pipeline) = &self.inner.pipeline {
+            pipeline.close();
+        }
         Ok(())
     }
 }

@@ -3,8 +3,12 @@
 use entity::TenantOwned;
 use sea_orm::{
     Condition, Order, QueryFilter, Value,
-    sea_query::{Alias, Expr, ExprTrait, JoinType, Query, SelectStatement},
+    sea_query::{
+        Alias, ArrayType, Expr, ExprTrait, Func, IntoCondition, JoinType, Query, SelectStatement,
+        extension::postgres::PgFunc,
+    },
 };
+use uuid::Uuid;
 
 use super::{Rows, Scope, scope::key};
 
@@ -12,6 +16,18 @@ use super::{Rows, Scope, scope::key};
 const KEYS: &str = "key";
 const KEY: &str = "column1";
 const FIRST: &str = "first";
+
+/// The columns of a table of members: whose rows (`id`) are which one's (`root`).
+pub const ROOT: &str = "root";
+pub const MEMBER: &str = "id";
+const MEMBERS: &str = "member";
+
+/// Rows read together for many roots, as a statement that others may be joined to.
+pub struct EachSelect {
+    pub select: SelectStatement,
+    /// What the rows' table is called in it.
+    pub rows: &'static str,
+}
 
 impl Scope {
     /// The first `limit` rows, in `order`, of each of `keys` in `column`, among those that meet `narrow`. The
@@ -63,4 +79,100 @@ impl Scope {
         self.find::<E>()
             .filter(Expr::col((E::default(), id)).in_subquery(ids))
     }
+
+    /// Whether `column` is one of `keys`: on PostgreSQL one parameter, however many keys there are, so that the statement is
+    /// prepared once.
+    pub fn is_one_of<E: TenantOwned>(&self, column: E::Column, keys: &[Uuid]) -> Condition {
+        let column = Expr::col((Alias::new(E::default().table_name()), column));
+        if self.place().db().is_postgres() {
+            column.eq(PgFunc::any(array(keys))).into_condition()
+        } else {
+            column.is_in(keys.iter().copied()).into_condition()
+        }
+    }
+
+    /// A table of members in which each of `keys` is its own: [`ROOT`] and [`MEMBER`].
+    pub fn members(&self, keys: &[Uuid]) -> SelectStatement {
+        let mut members = Query::select();
+        let key = if self.place().db().is_postgres() {
+            members.from_function(Func::cust("unnest").arg(array(keys)), KEYS);
+            Expr::col(KEYS)
+        } else {
+            members.from_values(keys.iter().copied(), KEYS);
+            Expr::col((KEYS, KEY))
+        };
+        members.expr_as(key.clone(), ROOT).expr_as(key, MEMBER);
+        members
+    }
+
+    /// The first `limit` rows, in `order`, of each of `members`, whose id is in `column`, among those that meet `narrow`: the
+    /// root, and then `columns`. The result itself is in no order.
+    pub fn first_of_members<E: TenantOwned>(
+        &self,
+        members: SelectStatement,
+        column: E::Column,
+        columns: &[E::Column],
+        narrow: Condition,
+        order: &[(E::Column, Order)],
+        limit: u64,
+    ) -> EachSelect {
+        let table = Alias::new(E::default().table_name());
+        let mut of_member: SelectStatement = self.subquery::<E>();
+        of_member
+            .and_where(Expr::col((table.clone(), column)).eq(Expr::col((MEMBERS, MEMBER))))
+            .cond_where(narrow)
+            .limit(limit);
+        for (column, direction) in order {
+            of_member.order_by((table.clone(), *column), direction.clone());
+        }
+        let mut select = Query::select();
+        select.column((MEMBERS, ROOT));
+        for column in columns {
+            select.column((FIRST, *column));
+        }
+        select.from_subquery(members, MEMBERS);
+        if self.place().db().is_postgres() {
+            for column in columns {
+                of_member.column((table.clone(), *column));
+            }
+            select.join_lateral(JoinType::InnerJoin, of_member, FIRST, Expr::cust("TRUE"));
+        } else {
+            // SQLite has no lateral join, but runs a correlated `IN` for each member, by the index.
+            let id = key::<E>();
+            of_member.column((table.clone(), id));
+            let found = Expr::col((FIRST, id)).in_subquery(of_member);
+            select.join_as(JoinType::InnerJoin, table, FIRST, found);
+        }
+        EachSelect {
+            select,
+            rows: FIRST,
+        }
+    }
+
+    /// How many rows that meet `narrow` each root has, over its `members`: the root, and the number. Roots without any are left
+    /// out.
+    pub fn count_of_members<E: TenantOwned>(
+        &self,
+        members: SelectStatement,
+        column: E::Column,
+        narrow: Condition,
+    ) -> SelectStatement {
+        let table = Alias::new(E::default().table_name());
+        let theirs = Condition::all()
+            .add(Expr::col((table.clone(), E::TENANT)).eq(Expr::value(self.tenant())))
+            .add(Expr::col((table.clone(), column)).eq(Expr::col((MEMBERS, MEMBER))))
+            .add(narrow);
+        Query::select()
+            .column((MEMBERS, ROOT))
+            .expr(Expr::col((table.clone(), key::<E>())).count())
+            .from_subquery(members, MEMBERS)
+            .join(JoinType::InnerJoin, table, theirs)
+            .group_by_col((MEMBERS, ROOT))
+            .to_owned()
+    }
+}
+
+fn array(keys: &[Uuid]) -> Expr {
+    let keys = keys.iter().map(|key| Value::from(*key)).collect();
+    Expr::value(Value::Array(ArrayType::Uuid, Some(Box::new(keys)))).cast_as("uuid[]")
 }

@@ -200,17 +200,22 @@ pub enum ContactOrderField {
 
 impl ContactOrder {
     /// The newest contact first where no order is asked for.
+    pub fn parts(order: Option<&Self>) -> (ContactOrderField, bool) {
+        order.map_or((ContactOrderField::CreatedAt, true), |order| {
+            (order.field, order.direction == OrderDirection::Desc)
+        })
+    }
     pub fn sort(order: Option<&Self>) -> SortBy<contact::Entity> {
-        let (field, direction) = order.map_or(
-            (ContactOrderField::CreatedAt, OrderDirection::Desc),
-            |order| (order.field, order.direction),
-        );
+        let (field, descending) = Self::parts(order);
+        Self::sorted(field, descending)
+    }
+    pub const fn sorted(field: ContactOrderField, descending: bool) -> SortBy<contact::Entity> {
         SortBy {
             column: match field {
                 ContactOrderField::CreatedAt => contact::Column::CreatedAt,
                 ContactOrderField::UpdatedAt => contact::Column::UpdatedAt,
             },
-            descending: direction == OrderDirection::Desc,
+            descending,
         }
     }
 }

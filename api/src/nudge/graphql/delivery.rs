@@ -6,10 +6,11 @@ use async_graphql::{Context, ID, Object, SimpleObject};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use entity::{
-    ContactId, nudge_delivery,
+    ContactId, Id, nudge_delivery,
     nudge_interaction::{self, Kind},
 };
 use sea_orm::{ColumnTrait, QueryFilter};
+use uuid::Uuid;
 
 use super::{
     super::{
@@ -19,7 +20,7 @@ use super::{
     },
     node::{Nudge, NudgeContent},
 };
-use crate::base::{Counter, Error, Listing, PageArgs, SortBy, gql::CxExt, page, page_from_end};
+use crate::base::{Counter, Cx, Error, Listing, PageArgs, SortBy, gql::CxExt, page, page_from_end};
 
 /// One nudge offered to one contact on one occasion.
 pub struct NudgeDelivery {
@@ -90,9 +91,7 @@ impl NudgeDelivery {
     }
     /// An opaque mark, bound to this delivery and its tenant, by which the server knows it as its own.
     async fn lease_token(&self, ctx: &Context<'_>) -> async_graphql::Result<String> {
-        let cx = ctx.cx()?;
-        let lease = format!("nudge lease/{}/{}", cx.tenant().uuid(), self.row.id.uuid());
-        Ok(BASE64_URL_SAFE_NO_PAD.encode(cx.env().secrets.mark(lease.as_bytes())))
+        Ok(lease_token(ctx.cx()?, self.row.id))
     }
     /// Where it stands.
     async fn state(&self, ctx: &Context<'_>) -> async_graphql::Result<State> {
@@ -117,6 +116,25 @@ impl NudgeDelivery {
     /// When it was taken back; null: it was not.
     async fn withdrawn_at(&self) -> Option<DateTime<Utc>> {
         self.row.withdrawn_at
+    }
+}
+
+/// The mark by which a delivery is known as ours.
+pub(super) fn lease_token(cx: &Cx, delivery: Id<nudge_delivery::Entity>) -> String {
+    let lease = format!("nudge lease/{}/{}", cx.tenant().uuid(), delivery.uuid());
+    BASE64_URL_SAFE_NO_PAD.encode(cx.env().secrets.mark(lease.as_bytes()))
+}
+
+/// Names the list of a contact's deliveries in its cursors.
+pub(super) fn deliveries_list(contact: Uuid, narrow: &Narrow) -> String {
+    format!("nudges of {contact}/{narrow:?}")
+}
+
+/// The order of every list of deliveries.
+pub(super) const fn newest_first() -> SortBy<nudge_delivery::Entity> {
+    SortBy {
+        column: nudge_delivery::Column::OfferedAt,
+        descending: true,
     }
 }
 
@@ -152,11 +170,8 @@ pub async fn of_contact(
         open,
         surface,
     };
-    let list = format!("nudges of {}/{narrow:?}", contact.uuid());
-    let sort = SortBy {
-        column: Column::OfferedAt,
-        descending: true,
-    };
+    let list = deliveries_list(contact.uuid(), &narrow);
+    let sort = newest_first();
     let Some(end) = args.from_end()? else {
         let db = cx.db();
         let family = queries::family(&db, contact).await?;
