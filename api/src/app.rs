@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_graphql::{Request, Response};
 use entity::TenantId;
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{Stream, StreamExt as _, stream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     contact,
     nudge::{self, Streams},
     posthog::{self, Posthog},
-    schema::{self, Schema},
+    schema::{self, Documents, Ready, Schema},
     tenant::{Caller, Principals},
     worker::Worker,
 };
@@ -63,6 +63,8 @@ pub struct App {
     pub config: Arc<Config>,
     pub principals: Principals,
     pub schema: Schema,
+    /// The GraphQL documents that were read.
+    pub documents: Documents,
     pub posthog: Arc<Posthog>,
     /// Open nudge subscriptions.
     pub streams: Arc<Streams>,
@@ -95,6 +97,7 @@ impl App {
                 .data(Arc::clone(&posthog))
                 .data(Arc::clone(&streams))
                 .finish(),
+            documents: Documents::default(),
             worker: Worker::new(Arc::clone(&env), outbound, MODULES),
             posthog,
             streams,
@@ -127,7 +130,10 @@ impl App {
     /// Executes a query or a mutation for `caller`. What fails is named for the caller, and logged under `request_id`.
     pub async fn execute(&self, caller: &Caller, request: Request, request_id: &str) -> Response {
         let request = self.with_caller(caller, request, request_id);
-        let mut response = schema::execute(&self.schema, request).await;
+        let mut response = match Ready::new(&self.documents, request).await {
+            Ok(ready) => schema::execute(&self.schema, ready).await.0,
+            Err(error) => Response::from_errors(vec![error]),
+        };
         gql::seal(&mut response, request_id);
         response
     }
@@ -140,14 +146,21 @@ impl App {
         request_id: String,
     ) -> impl Stream<Item = Response> + Send + use<> {
         let request = self.with_caller(caller, request, &request_id);
-        schema::subscribe(&self.schema, request).map(move |mut response| {
+        let (schema, documents) = (self.schema.clone(), self.documents.clone());
+        let opened = async move {
+            match Ready::new(&documents, request).await {
+                Ok(ready) => schema::subscribe(&schema, ready).left_stream(),
+                Err(error) => stream::iter([Response::from_errors(vec![error])]).right_stream(),
+            }
+        };
+        stream::once(opened).flatten().map(move |mut response| {
             gql::seal(&mut response, &request_id);
             response
         })
     }
 
     /// Puts in what fields ask the request for: who asks and, inside a tenant, the `Cx`.
-    fn with_caller(&self, caller: &Caller, request: Request, request_id: &str) -> Request {
+    pub fn with_caller(&self, caller: &Caller, request: Request, request_id: &str) -> Request {
         let request = request
             .data(caller.actor.clone())
             .data(gql::RequestId(request_id.to_owned()));

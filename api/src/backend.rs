@@ -9,7 +9,7 @@ use crate::{
     app::App,
     base::Error,
     tenant::Caller,
-    transport::{Backend, Refused, RequestMeta},
+    transport::{Asked, Backend, Failure, Prepared, Refused, RequestMeta},
 };
 
 impl Backend for App {
@@ -40,6 +40,33 @@ impl Backend for App {
                 }
                 error => Refused::Unauthenticated(error.to_string()),
             })
+    }
+
+    async fn prepare(&self, caller: &Caller, asked: Asked) -> Result<Prepared, Failure> {
+        let tenant = caller.tenant;
+        let known = match (&asked.query, asked.hash) {
+            (Some(text), hash) => {
+                let known = self.documents.read(text).await?;
+                if let Some(hash) = hash {
+                    if hash != known.hash() {
+                        return Err(Failure::malformed(
+                            "`sha256Hash` is not the hash of `query`",
+                        ));
+                    }
+                    self.documents.register(tenant, &known).await;
+                }
+                known
+            }
+            (None, Some(hash)) => self
+                .documents
+                .registered(tenant, hash)
+                .await
+                .ok_or_else(Failure::not_found)?,
+            (None, None) => return Err(Failure::not_found()),
+        };
+        let mut prepared = asked.of(known.document())?;
+        prepared.request = prepared.request.data(known);
+        Ok(prepared)
     }
 
     fn expires_at(&self, caller: &Caller) -> Option<DateTime<Utc>> {

@@ -15,6 +15,7 @@ mod graph;
 mod ground;
 mod idempotent;
 mod isolation;
+mod lanes;
 mod limits;
 mod nudge;
 mod posthog;

@@ -2,7 +2,7 @@
 
 mod decision;
 mod interaction;
-mod kit;
+pub(crate) mod kit;
 mod list;
 mod save;
 mod stream;

@@ -219,6 +219,7 @@ pub fn name_in(traits: &Map<String, Value>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
+    use serde_json::json;
 
     use super::*;
 

@@ -2,6 +2,7 @@
 
 mod contact;
 mod dead_letter;
+mod document;
 mod event;
 mod idempotent;
 mod limits;
@@ -11,16 +12,20 @@ mod plan;
 mod subscription;
 mod tenant;
 
+use std::{any::TypeId, sync::Arc};
+
 use async_graphql::{
     MergedObject, MergedSubscription, Request, Response, SDLExportOptions, SchemaBuilder,
+    ServerError,
 };
-
 use futures_util::{Stream, StreamExt as _, stream};
 
-use crate::{nudge, posthog, tenant as tenant_room};
+use crate::{base::Cx, nudge, posthog, tenant as tenant_room};
 pub use contact::Contact;
+pub use document::{Documents, Hash, Known};
 pub use event::Event;
 pub use node::Node;
+use plan::Planned;
 
 /// What can be read.
 #[derive(MergedObject, Default)]
@@ -59,22 +64,78 @@ pub fn build() -> SchemaBuilder<Query, Mutation, Subscription> {
         Subscription::default(),
     )
     .directive(idempotent::idempotent)
+    // they name what the caller may not see, and compare each unknown name with every known one
+    .disable_suggestions()
 }
 
-/// Executes a query or a mutation, unless its document is over a limit.
-pub async fn execute(schema: &Schema, mut request: Request) -> Response {
-    match limits::check(&mut request) {
-        Ok(()) => schema.execute(request).await,
-        Err(error) => Response::from_errors(vec![error]),
+/// A request whose document is known and within the limits.
+pub struct Ready {
+    request: Request,
+    known: Arc<Known>,
+    /// How many values the answer may have.
+    pub cost: usize,
+}
+
+impl Ready {
+    /// Finds the request's document among those that are known, or reads it, and weighs it.
+    pub async fn new(documents: &Documents, request: Request) -> Result<Self, ServerError> {
+        let known = match document::of(&request) {
+            Some(known) => known,
+            None => documents
+                .read(&request.query)
+                .await
+                .map_err(document::refused)?,
+        };
+        let name = request.operation_name.as_deref();
+        let cost = limits::check(known.document(), name, &request.variables)?;
+        Ok(Self {
+            request,
+            known,
+            cost,
+        })
+    }
+
+    /// The request as the engine takes it.
+    fn engines(self) -> (Request, Arc<Known>) {
+        let Self {
+            mut request, known, ..
+        } = self;
+        request.set_parsed_query(known.document().clone());
+        (request, known)
     }
 }
 
-/// Runs a subscription, unless its document is over a limit or asks for more than one field.
-pub fn subscribe(
-    schema: &Schema,
-    mut request: Request,
-) -> impl Stream<Item = Response> + Send + use<> {
-    match limits::check(&mut request).and_then(|()| subscription::settle(&mut request)) {
+/// Which way an answer came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// From a plan of the document.
+    Plan,
+    /// From the engine and its resolvers.
+    Engine,
+}
+
+/// Executes a query or a mutation: by its plan, if it has one that answers, or else by the engine.
+pub async fn execute(schema: &Schema, ready: Ready) -> (Response, Lane) {
+    if let Some(planned) = planned(&ready).await {
+        return (Response::new(planned.data), Lane::Plan);
+    }
+    let (request, known) = ready.engines();
+    let response = schema.execute(request).await;
+    known.learn(&response);
+    (response, Lane::Engine)
+}
+
+async fn planned(ready: &Ready) -> Option<Planned> {
+    let request = &ready.request;
+    let plan = ready.known.plan(request.operation_name.as_deref())?;
+    let cx: &Cx = request.data.get(&TypeId::of::<Cx>())?.downcast_ref()?;
+    plan.run(cx, &request.variables).await
+}
+
+/// Runs a subscription, unless its document asks for more than one field.
+pub fn subscribe(schema: &Schema, ready: Ready) -> impl Stream<Item = Response> + Send + use<> {
+    let (mut request, _) = ready.engines();
+    match subscription::settle(&mut request) {
         Ok(()) => schema.execute_stream(request).left_stream(),
         Err(error) => stream::iter([Response::from_errors(vec![error])]).right_stream(),
     }

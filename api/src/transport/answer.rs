@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use async_graphql::{ErrorExtensionValues, Pos, Response, ServerError, Value};
 use axum::http::StatusCode;
+use document::Unparsed;
 use serde::Serialize;
 
-use super::{Refused, scan};
+use super::Refused;
 
 /// An error of the transport itself: what it says, which code, and whether it is the document's fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Failure {
+pub struct Failure {
     pub(super) status: StatusCode,
     pub(super) code: &'static str,
     pub(super) message: String,
@@ -32,7 +33,7 @@ impl Failure {
     }
 
     /// The request is not one of GraphQL over HTTP.
-    pub(super) fn malformed(message: impl Into<String>) -> Self {
+    pub fn malformed(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "BAD_REQUEST", message)
     }
 
@@ -46,7 +47,7 @@ impl Failure {
     }
 
     /// The request asks for more than may be parsed or run.
-    pub(super) fn too_complex(message: impl Into<String>) -> Self {
+    pub fn too_complex(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "QUERY_TOO_COMPLEX", message)
     }
 
@@ -71,8 +72,20 @@ impl Failure {
         }
     }
 
+    /// No document has this hash, as far as the caller may know: Apollo's clients then send its text.
+    pub fn not_found() -> Self {
+        Self {
+            of_document: true,
+            ..Self::new(
+                StatusCode::BAD_REQUEST,
+                "PERSISTED_QUERY_NOT_FOUND",
+                "PersistedQueryNotFound",
+            )
+        }
+    }
+
     /// The server failed.
-    pub(super) fn internal() -> Self {
+    pub fn internal() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "INTERNAL",
@@ -95,13 +108,11 @@ impl From<Refused> for Failure {
     }
 }
 
-impl From<scan::Refusal> for Failure {
-    fn from(refusal: scan::Refusal) -> Self {
-        match refusal {
-            scan::Refusal::Nesting | scan::Refusal::Tokens => {
-                Self::too_complex(refusal.to_string())
-            }
-            scan::Refusal::OpenString => Self::syntax(refusal.to_string(), Vec::new()),
+impl From<Unparsed> for Failure {
+    fn from(unparsed: Unparsed) -> Self {
+        match unparsed {
+            Unparsed::Refused(refusal) => Self::too_complex(refusal.to_string()),
+            Unparsed::Syntax { message, locations } => Self::syntax(message, locations),
         }
     }
 }
@@ -172,7 +183,7 @@ mod tests {
     use serde_json::json;
 
     use super::{Failure, Written, failure, is_request_error, status_of};
-    use crate::transport::{Refused, scan};
+    use crate::transport::Refused;
 
     fn written(response: &Response) -> serde_json::Value {
         serde_json::to_value(Written::from(response)).unwrap()
@@ -225,7 +236,7 @@ mod tests {
             assert_eq!(status_of(&failure(&Failure::from(refused), "r")), status);
         }
         assert_eq!(
-            status_of(&failure(&Failure::from(scan::Refusal::Tokens), "r")),
+            status_of(&failure(&Failure::too_complex("x"), "r")),
             StatusCode::BAD_REQUEST
         );
         assert_eq!(

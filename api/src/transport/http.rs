@@ -23,7 +23,7 @@ use super::{
     accept::Form,
     answer::{self, Failure, Written},
     authenticate, detached, execute,
-    request::{Prepared, json, prepare},
+    request::{Asked, Prepared, json},
     ws,
 };
 
@@ -153,12 +153,14 @@ async fn answer<B: Backend>(
         operation,
     };
     match parameters {
-        Value::Array(parts) => Ok(written_batch(
-            execute_batch(backend, caller, batch(parts)?, meta).await?,
-            form,
-        )),
+        Value::Array(parts) => {
+            let parts = batch(backend, &caller, parts).await?;
+            let answers = execute_batch(backend, caller, parts, meta).await?;
+            Ok(written_batch(answers, form))
+        }
         single => {
-            let Prepared { request, operation } = runnable(prepare(single)?, channel)?;
+            let prepared = backend.prepare(&caller, Asked::read(single)?).await?;
+            let Prepared { request, operation } = runnable(prepared, channel)?;
             Ok(written(
                 execute(backend, caller, request, meta(operation)).await,
                 form,
@@ -209,7 +211,11 @@ fn runnable(prepared: Prepared, channel: Channel) -> Result<Prepared, Failure> {
 
 /// The parts of a batch. One that is malformed or too complex refuses them all, before any has run; one whose document is wrong
 /// gets its own error.
-fn batch(parts: Vec<Value>) -> Result<Vec<Result<Prepared, Failure>>, Failure> {
+async fn batch<B: Backend>(
+    backend: &B,
+    caller: &B::Caller,
+    parts: Vec<Value>,
+) -> Result<Vec<Result<Prepared, Failure>>, Failure> {
     if parts.is_empty() {
         return Err(Failure::malformed("a batch has at least one request"));
     }
@@ -218,15 +224,15 @@ fn batch(parts: Vec<Value>) -> Result<Vec<Result<Prepared, Failure>>, Failure> {
             "a batch has at most {BATCH_MAX} requests"
         )));
     }
-    parts
-        .into_iter()
-        .map(
-            |part| match prepare(part).and_then(|prepared| runnable(prepared, Channel::Post)) {
-                Err(failure) if !failure.of_document => Err(failure),
-                part => Ok(part),
-            },
-        )
-        .collect()
+    let mut prepared = Vec::with_capacity(parts.len());
+    for part in parts {
+        let part = backend.prepare(caller, Asked::read(part)?).await;
+        match part.and_then(|part| runnable(part, Channel::Post)) {
+            Err(failure) if !failure.of_document => return Err(failure),
+            part => prepared.push(part),
+        }
+    }
+    Ok(prepared)
 }
 
 /// Only JSON in UTF-8, not compressed.
@@ -289,7 +295,7 @@ fn query_string(uri: &Uri) -> Result<Value, Failure> {
     let mut parameters = Map::new();
     for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
         let value = match &*name {
-            "query" | "operationName" => Value::String(value.into_owned()),
+            "query" | "operationName" | "documentId" => Value::String(value.into_owned()),
             "variables" | "extensions" => json(value.as_bytes(), &format!("`{name}`"))?,
             _ => continue,
         };

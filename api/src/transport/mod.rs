@@ -1,7 +1,7 @@
 //! The transport: GraphQL over HTTP and over WebSocket, at `/graphql`, and `GraphiQL` at `/graphiql`.
 //!
-//! It knows no schema, no tenant and no database. It turns bytes into an [`async_graphql::Request`] that is safe to parse
-//! ([`scan`]), asks the [`Backend`] who the caller is and what the answer is, and turns the answer into bytes: [`http`] as the
+//! It knows no schema, no tenant and no database. It turns bytes into an [`async_graphql::Request`] that was safe to parse
+//! (the crate [`document`]), asks the [`Backend`] who the caller is and what the answer is, and turns the answer into bytes: [`http`] as the
 //! specification *GraphQL over HTTP* says, [`ws`] as the protocol `graphql-transport-ws` says. Errors of its own, such as a body
 //! too large, are made in [`answer`]; those of the schema leave as the backend sealed them.
 //!
@@ -13,7 +13,6 @@ mod answer;
 mod graphiql;
 mod http;
 mod request;
-pub mod scan;
 mod ws;
 
 use std::future::Future;
@@ -25,7 +24,8 @@ use futures_util::Stream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
 
-pub use answer::is_request_error;
+pub use answer::{Failure, is_request_error};
+pub use request::{Asked, Hash, Prepared, hash};
 
 /// Largest body of a POST and largest message on a WebSocket, in bytes.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -50,6 +50,16 @@ pub trait Backend: Clone + Send + Sync + 'static {
         credential: Option<&str>,
         origin: Option<&str>,
     ) -> impl Future<Output = Result<Self::Caller, Refused>> + Send;
+
+    /// Finds the document that is asked for, and tells what its operation is. Unless said otherwise, only one that is given as
+    /// text is found.
+    fn prepare(
+        &self,
+        _caller: &Self::Caller,
+        asked: Asked,
+    ) -> impl Future<Output = Result<Prepared, Failure>> + Send {
+        std::future::ready(asked.parsed())
+    }
 
     /// When the caller's credential ends, if it does. A WebSocket is closed then.
     fn expires_at(&self, caller: &Self::Caller) -> Option<DateTime<Utc>>;
@@ -189,5 +199,5 @@ async fn execute<B: Backend>(
         asked.execute(caller, request, meta).await
     })
     .await
-    .unwrap_or_else(|Died| answer::failure(&answer::Failure::internal(), &request_id))
+    .unwrap_or_else(|Died| answer::failure(&Failure::internal(), &request_id))
 }

@@ -1,59 +1,144 @@
-//! From JSON to a request that is safe to execute: shape, scan, parse, operation.
+//! From JSON to a request that is safe to execute: shape, document, operation.
 
 use async_graphql::{
-    Extensions, Request, Variables,
-    parser::{
-        self,
-        types::{DocumentOperations, ExecutableDocument, OperationType},
-    },
+    Extensions, Request, Value as GraphqlValue, Variables,
+    parser::types::{DocumentOperations, ExecutableDocument, OperationType},
 };
+use document::json;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{answer::Failure, scan::scan};
+use super::answer::Failure;
 
-/// A parsed request and what its operation is.
+/// SHA-256 of a document's text.
+pub type Hash = [u8; 32];
+
+/// What a client asks to run: a document given as text, by its hash, or as both.
+#[derive(Debug, Default)]
+pub struct Asked {
+    pub query: Option<String>,
+    pub hash: Option<Hash>,
+    operation_name: Option<String>,
+    variables: Variables,
+    extensions: Extensions,
+}
+
+/// A request whose document is known, and what its operation is.
 #[derive(Debug)]
-pub(super) struct Prepared {
-    pub(super) request: Request,
-    pub(super) operation: OperationType,
+pub struct Prepared {
+    pub request: Request,
+    pub operation: OperationType,
 }
 
-/// Reads JSON. `serde_json` refuses what nests deeper than 128, before it could overflow the stack.
+/// Reads JSON that has few enough values, and nests less than 128 deep.
 pub(super) fn json<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, Failure> {
-    serde_json::from_slice(bytes)
-        .map_err(|_| Failure::malformed(format!("{what} is not JSON, or nests deeper than 128")))
+    json::read(bytes).map_err(|refusal| match refusal {
+        json::Refusal::Values => Failure::too_complex(format!(
+            "{what} has more than {} values and names",
+            json::VALUES_MAX
+        )),
+        json::Refusal::Malformed => {
+            Failure::malformed(format!("{what} is not JSON, or nests deeper than 128"))
+        }
+    })
 }
 
-/// Reads the parameters `query`, `operationName`, `variables` and `extensions`, scans the document, then parses it. Other parameters
-/// are ignored, as the specification asks.
-pub(super) fn prepare(parameters: Value) -> Result<Prepared, Failure> {
-    let Value::Object(mut parameters) = parameters else {
-        return Err(Failure::malformed("a GraphQL request is a JSON object"));
-    };
-    let mut take = |name: &str| parameters.remove(name).filter(|value| !value.is_null());
+impl Asked {
+    /// Reads the parameters `query`, `documentId`, `operationName`, `variables` and `extensions`. Others are ignored, as the
+    /// specification asks.
+    pub(super) fn read(parameters: Value) -> Result<Self, Failure> {
+        let Value::Object(mut parameters) = parameters else {
+            return Err(Failure::malformed("a GraphQL request is a JSON object"));
+        };
+        let mut take = |name: &str| parameters.remove(name).filter(|value| !value.is_null());
 
-    let query = match take("query") {
-        Some(Value::String(query)) => query,
-        Some(_) => return Err(Failure::malformed("`query` must be a string")),
-        None => return Err(Failure::malformed("`query` is missing")),
-    };
-    let operation_name = match take("operationName") {
-        // clients without names to choose from send an empty one
-        Some(Value::String(name)) => Some(name).filter(|name| !name.is_empty()),
-        Some(_) => return Err(Failure::malformed("`operationName` must be a string")),
-        None => None,
-    };
-    let variables: Variables = object(take("variables"), "variables")?;
-    let extensions: Extensions = object(take("extensions"), "extensions")?;
+        let query = match take("query") {
+            // clients that name a document by its hash may send an empty one
+            Some(Value::String(query)) => Some(query).filter(|query| !query.is_empty()),
+            Some(_) => return Err(Failure::malformed("`query` must be a string")),
+            None => None,
+        };
+        let operation_name = match take("operationName") {
+            // clients without names to choose from send an empty one
+            Some(Value::String(name)) => Some(name).filter(|name| !name.is_empty()),
+            Some(_) => return Err(Failure::malformed("`operationName` must be a string")),
+            None => None,
+        };
+        let named = match take("documentId") {
+            Some(Value::String(id)) => Some(named_hash(&id)?),
+            Some(_) => return Err(Failure::malformed("`documentId` must be a string")),
+            None => None,
+        };
+        let variables: Variables = object(take("variables"), "variables")?;
+        let mut extensions: Extensions = object(take("extensions"), "extensions")?;
+        let hash = match extensions.remove("persistedQuery") {
+            Some(persisted) => Some(persisted_hash(&persisted)?),
+            None => named,
+        };
+        if query.is_none() && hash.is_none() {
+            return Err(Failure::malformed("`query` is missing"));
+        }
+        Ok(Self {
+            query,
+            hash,
+            operation_name,
+            variables,
+            extensions,
+        })
+    }
 
-    let document = parse(&query)?;
-    let operation = operation_type(&document, operation_name.as_deref())?;
-    let mut request = Request::new(query).variables(variables);
-    request.operation_name = operation_name;
-    request.extensions = extensions;
-    request.set_parsed_query(document);
-    Ok(Prepared { request, operation })
+    /// The request for a document that was found. The engine is given the document itself later.
+    pub fn of(self, document: &ExecutableDocument) -> Result<Prepared, Failure> {
+        let operation = operation_type(document, self.operation_name.as_deref())?;
+        let mut request = Request::new(self.query.unwrap_or_default()).variables(self.variables);
+        request.operation_name = self.operation_name;
+        request.extensions = self.extensions;
+        Ok(Prepared { request, operation })
+    }
+
+    /// The request for the document that is given as text: what a backend without a memory does.
+    pub(super) fn parsed(self) -> Result<Prepared, Failure> {
+        let Some(query) = &self.query else {
+            return Err(Failure::not_found());
+        };
+        let document = document::parse(query)?;
+        let mut prepared = self.of(&document)?;
+        prepared.request.set_parsed_query(document);
+        Ok(prepared)
+    }
+}
+
+/// A `documentId`, as the specification's appendix on persisted documents writes a hash.
+fn named_hash(id: &str) -> Result<Hash, Failure> {
+    id.strip_prefix("sha256:")
+        .and_then(hash)
+        .ok_or_else(|| Failure::malformed("`documentId` must be sha256: and 64 hexadecimal digits"))
+}
+
+/// `extensions.persistedQuery`, as Apollo's clients write it.
+fn persisted_hash(persisted: &GraphqlValue) -> Result<Hash, Failure> {
+    let GraphqlValue::Object(persisted) = persisted else {
+        return Err(Failure::malformed("`persistedQuery` must be an object"));
+    };
+    match persisted.get("sha256Hash") {
+        Some(GraphqlValue::String(text)) => hash(text),
+        _ => None,
+    }
+    .ok_or_else(|| Failure::malformed("`sha256Hash` must be 64 hexadecimal digits"))
+}
+
+/// Reads 64 hexadecimal digits.
+pub fn hash(digits: &str) -> Option<Hash> {
+    let digits = digits.as_bytes();
+    let mut hash = Hash::default();
+    if digits.len() != 2 * hash.len() {
+        return None;
+    }
+    let value = |digit: u8| char::from(digit).to_digit(16);
+    for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = u8::try_from(value(pair[0])? << 4 | value(pair[1])?).ok()?;
+    }
+    Some(hash)
 }
 
 fn object<T: DeserializeOwned + Default>(value: Option<Value>, name: &str) -> Result<T, Failure> {
@@ -63,32 +148,6 @@ fn object<T: DeserializeOwned + Default>(value: Option<Value>, name: &str) -> Re
             .map_err(|_| Failure::malformed(format!("`{name}` cannot be read"))),
         Some(_) => Err(Failure::malformed(format!("`{name}` must be an object"))),
     }
-}
-
-/// The only place that parses a document, so that none is parsed without having been scanned.
-fn parse(query: &str) -> Result<ExecutableDocument, Failure> {
-    scan(query)?;
-    parser::parse_query(query).map_err(|error| {
-        // the parser's own texts quote the document: a line of it, or a name of any length
-        let message = match &error {
-            parser::Error::Syntax { start, .. } => format!(
-                "syntax error at line {}, column {}",
-                start.line, start.column
-            ),
-            parser::Error::MultipleOperations { .. } => {
-                "an operation without a name must be the only one".to_owned()
-            }
-            parser::Error::OperationDuplicated { .. } => {
-                "two operations have the same name".to_owned()
-            }
-            parser::Error::FragmentDuplicated { .. } => {
-                "two fragments have the same name".to_owned()
-            }
-            parser::Error::MissingOperation => "the document has no operation".to_owned(),
-            _ => "the document cannot be parsed".to_owned(),
-        };
-        Failure::syntax(message, error.positions().collect())
-    })
 }
 
 /// The type of the operation that the engine will execute: it chooses by the same rules.
@@ -120,7 +179,11 @@ mod tests {
     use async_graphql::parser::types::OperationType;
     use serde_json::{Value, json};
 
-    use super::{Failure, prepare};
+    use super::{Asked, Failure, Prepared};
+
+    fn prepare(parameters: Value) -> Result<Prepared, Failure> {
+        Asked::read(parameters)?.parsed()
+    }
 
     fn operation(parameters: Value) -> Result<OperationType, Failure> {
         prepare(parameters).map(|prepared| prepared.operation)
@@ -206,45 +269,43 @@ mod tests {
     }
 
     #[test]
-    fn a_syntax_error_has_a_place_and_no_text_of_the_document() {
+    fn a_document_is_named_by_its_hash_in_two_ways() {
+        let digits = "0a".repeat(32);
+        for parameters in [
+            json!({"documentId": format!("sha256:{digits}")}),
+            json!({"extensions": {"persistedQuery": {"version": 1, "sha256Hash": digits}}}),
+            json!({"query": "", "extensions": {"persistedQuery": {"sha256Hash": digits.to_uppercase()}}}),
+        ] {
+            let asked = Asked::read(parameters).unwrap();
+            assert_eq!((asked.query, asked.hash), (None, Some([10; 32])));
+        }
+        for (parameters, refusal) in [
+            (
+                json!({"documentId": "x"}),
+                "`documentId` must be sha256: and 64 hexadecimal digits",
+            ),
+            (json!({"documentId": 1}), "`documentId` must be a string"),
+            (
+                json!({"extensions": {"persistedQuery": 1}}),
+                "`persistedQuery` must be an object",
+            ),
+            (
+                json!({"extensions": {"persistedQuery": {"sha256Hash": format!("{}g", "0".repeat(63))}}}),
+                "`sha256Hash` must be 64 hexadecimal digits",
+            ),
+        ] {
+            assert_eq!(Asked::read(parameters).unwrap_err().message, refusal);
+        }
+    }
+
+    #[test]
+    fn a_document_is_scanned_and_parsed_without_being_quoted() {
         let failure = prepare(json!({"query": "{ secret(word: ) }"})).unwrap_err();
         assert_eq!(failure.message, "syntax error at line 1, column 16");
-        assert_eq!(
-            failure
-                .locations
-                .iter()
-                .map(|place| (place.line, place.column))
-                .collect::<Vec<_>>(),
-            [(1, 16)]
-        );
         assert_eq!(
             (failure.code, failure.of_document),
             ("GRAPHQL_PARSE_FAILED", true)
         );
-    }
-
-    #[test]
-    fn a_document_that_contradicts_itself_is_refused_without_its_names() {
-        assert_eq!(
-            message(json!({"query": "query A {a} query A {a}"})),
-            "two operations have the same name"
-        );
-        assert_eq!(
-            message(json!({"query": "{a} fragment F on T {a} fragment F on T {a}"})),
-            "two fragments have the same name"
-        );
-        assert_eq!(
-            message(json!({"query": "{a} query A {a}"})),
-            "an operation without a name must be the only one"
-        );
-        assert_eq!(
-            message(json!({"query": "fragment F on T {a}"})),
-            "the document has no operation"
-        );
-    }
-
-    #[test]
-    fn a_document_is_scanned_before_it_is_parsed() {
         let failure = prepare(json!({"query": "[".repeat(100_000)})).unwrap_err();
         assert_eq!(
             (failure.code, failure.of_document),

@@ -35,7 +35,7 @@ use super::{
     BODY_BYTES_MAX, Backend, Channel, Refused, RequestMeta, SUBSCRIPTIONS_MAX, answer,
     authenticate, execute,
     http::Head,
-    request::{Prepared, prepare},
+    request::{Asked, Prepared},
 };
 
 const SUBPROTOCOL: &str = "graphql-transport-ws";
@@ -357,7 +357,11 @@ impl<B: Backend> Session<B> {
             return Ok(());
         }
         let request_id = self.backend.request_id();
-        let Prepared { request, operation } = match prepare(parameters) {
+        let prepared = match Asked::read(parameters) {
+            Ok(asked) => self.backend.prepare(caller, asked).await,
+            Err(failure) => Err(failure),
+        };
+        let Prepared { request, operation } = match prepared {
             Ok(prepared) => prepared,
             Err(failure) if failure.is_malformed() => {
                 return Err(Close::invalid_message(format!(

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tests::{Kit, Tenant};
 
 /// Saves a nudge of this key that answers `signup`, with `more` on top, and publishes it. Gives its id.
-pub(super) async fn published(
+pub(crate) async fn published(
     kit: &Kit,
     tenant: &Tenant,
     key: &str,
@@ -84,7 +84,7 @@ pub(super) fn answer(mut response: Value, field: &str) -> Value {
 }
 
 /// Tracks an event of the user, or of the visitor where the id begins with `anon`, and gives the contact.
-pub(super) async fn track(
+pub(crate) async fn track(
     kit: &Kit,
     tenant: &Tenant,
     user: &str,
@@ -107,7 +107,7 @@ pub(super) async fn track(
 }
 
 /// Joins an anonymous visitor with a user.
-pub(super) async fn identify(
+pub(crate) async fn identify(
     kit: &Kit,
     tenant: &Tenant,
     user: &str,
@@ -124,20 +124,20 @@ pub(super) async fn identify(
 }
 
 /// This room's consumer of one tenant's log, driven by hand.
-pub(super) struct Ear {
+pub(crate) struct Ear {
     cx: Cx,
     place: LogPlace,
 }
 
 impl Ear {
-    pub(super) fn of(kit: &Kit, tenant: &Tenant) -> Self {
+    pub(crate) fn of(kit: &Kit, tenant: &Tenant) -> Self {
         Self {
             cx: Cx::new(Arc::clone(&kit.app.env), tenant.id, Actor::System),
             place: LogPlace::default(),
         }
     }
     /// Hears what is new, and then what that led to, until nothing is.
-    pub(super) async fn listen(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn listen(&mut self) -> anyhow::Result<()> {
         let hear = nudge::MODULE.hear.context("the room has an ear")?;
         loop {
             let events = self.cx.db().log_after(self.place).limit(100).all().await?;
@@ -168,7 +168,7 @@ impl Ear {
             .is_some_and(|last| LogPlace::of(&last) > self.place))
     }
     /// Hears everything again from the start, as after a lost checkpoint.
-    pub(super) async fn listen_again(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn listen_again(&mut self) -> anyhow::Result<()> {
         self.place = LogPlace::default();
         self.listen().await
     }

@@ -108,7 +108,7 @@ async fn a_body_may_have_1_mib_and_no_byte_more() {
     );
 }
 
-/// The library's parser dies of these (see `transport::scan`).
+/// The library's parser dies of these (see the crate `document`).
 #[tokio::test]
 async fn what_nests_too_deep_is_refused_by_post_and_get_and_in_a_batch() {
     let toy = Running::start().await;

@@ -113,7 +113,7 @@ impl Pipeline {
                 })
             }))
             .build()?;
-        pool.get().await?;
+        drop(pool.get().await?);
         Ok(Self { pool })
     }
 

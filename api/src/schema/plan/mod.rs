@@ -21,20 +21,20 @@ use crate::base::{
 
 /// How one operation of one document is answered.
 #[derive(Debug)]
-pub struct Plan {
+pub(super) struct Plan {
     roots: Vec<Field<Root>>,
     variables: Vec<Positioned<VariableDefinition>>,
 }
 
 /// An answer as it is written, and how many values it has.
-pub struct Planned {
-    pub data: Value,
-    pub values: usize,
+pub(super) struct Planned {
+    pub(super) data: Value,
+    pub(super) values: usize,
 }
 
 impl Plan {
     /// The plan of a query that the engine has found to be valid; `None` if it asks for anything that plans do not know.
-    pub fn compile(
+    pub(super) fn compile(
         document: &ExecutableDocument,
         operation: &Positioned<OperationDefinition>,
     ) -> Compiled<Self> {
@@ -50,7 +50,7 @@ impl Plan {
     }
 
     /// Answers, if everything asked for is there for this caller to read.
-    pub async fn run(&self, cx: &Cx, variables: &Variables) -> Run<Planned> {
+    pub(super) async fn run(&self, cx: &Cx, variables: &Variables) -> Run<Planned> {
         let given = Given::new(&self.variables, variables)?;
         let mut found = Vec::with_capacity(self.roots.len());
         for root in &self.roots {

@@ -108,8 +108,10 @@ impl ClientMessage {
     /// Reads a message; the close of an invalid one says what is wrong with it.
     pub(super) fn read(text: &str) -> Result<Self, Close> {
         let invalid = |what: &'static str| Close::invalid_message(what);
-        let Ok(Value::Object(mut message)) = serde_json::from_str(text) else {
-            return Err(invalid("invalid message: not a JSON object"));
+        let Ok(Value::Object(mut message)) = document::json::read(text.as_bytes()) else {
+            return Err(invalid(
+                "invalid message: not a JSON object, or one of too many values",
+            ));
         };
         let Some(Value::String(kind)) = message.remove("type") else {
             return Err(invalid("invalid message: no `type`"));

@@ -13,9 +13,20 @@ pub const NESTING_MAX: usize = 64;
 /// Most lexical tokens in a document: names, numbers, strings and punctuators. Introspection has about 200.
 pub const TOKENS_MAX: usize = 4_000;
 
+/// Longest document, in bytes: the parser takes some tens of nanoseconds for a byte of white space or of a string. Long values
+/// travel as variables.
+pub const BYTES_MAX: usize = 64 * 1024;
+
+/// Longest name, in bytes: a response repeats an alias for each row.
+pub const NAME_BYTES_MAX: usize = 128;
+
 /// Why a document is not parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
+    /// Longer than [`BYTES_MAX`].
+    Bytes,
+    /// A name longer than [`NAME_BYTES_MAX`].
+    Name,
     /// Brackets nest deeper than [`NESTING_MAX`].
     Nesting,
     /// More than [`TOKENS_MAX`] tokens.
@@ -25,9 +36,19 @@ pub enum Refusal {
     OpenString,
 }
 
+impl std::error::Error for Refusal {}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Bytes => write!(
+                f,
+                "the document has more than {BYTES_MAX} bytes; long values are sent as variables"
+            ),
+            Self::Name => write!(
+                f,
+                "the document has a name of more than {NAME_BYTES_MAX} bytes"
+            ),
             Self::Nesting => write!(f, "the document nests brackets deeper than {NESTING_MAX}"),
             Self::Tokens => write!(f, "the document has more than {TOKENS_MAX} tokens"),
             Self::OpenString => f.write_str("syntax error: a string in the document does not end"),
@@ -59,7 +80,7 @@ pub fn scan(document: &str) -> Result<(), Refusal> {
                 depth = depth.saturating_sub(1);
                 (1, 1)
             }
-            b'_' | b'a'..=b'z' | b'A'..=b'Z' => word(&bytes[at..]),
+            b'_' | b'a'..=b'z' | b'A'..=b'Z' => word(&bytes[at..])?,
             b'-' | b'0'..=b'9' => (number_length(&bytes[at..]), 1),
             b'.' if bytes[at..].starts_with(b"...") => (3, 1),
             // punctuators, and what no grammar knows: the parser stops there
@@ -70,6 +91,9 @@ pub fn scan(document: &str) -> Result<(), Refusal> {
         if tokens > TOKENS_MAX {
             return Err(Refusal::Tokens);
         }
+    }
+    if bytes.len() > BYTES_MAX {
+        return Err(Refusal::Bytes);
     }
     Ok(())
 }
@@ -118,7 +142,7 @@ fn block_string_length(rest: &[u8]) -> Result<usize, Refusal> {
 
 /// The length of a name and how many tokens the parser makes of it: it reads `truefalse` as two values, so that one long word
 /// would be a list of any length.
-fn word(rest: &[u8]) -> (usize, usize) {
+fn word(rest: &[u8]) -> Result<(usize, usize), Refusal> {
     let length = rest
         .iter()
         .position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_')
@@ -132,7 +156,10 @@ fn word(rest: &[u8]) -> (usize, usize) {
         left = shorter;
         tokens += 1;
     }
-    (length, tokens + usize::from(!left.is_empty()))
+    if left.len() > NAME_BYTES_MAX {
+        return Err(Refusal::Name);
+    }
+    Ok((length, tokens + usize::from(!left.is_empty())))
 }
 
 /// The length of one number. A leading zero stands alone: the parser reads `007` as three numbers.
@@ -165,7 +192,7 @@ fn number_length(rest: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{NESTING_MAX, Refusal, TOKENS_MAX, scan};
+    use super::{BYTES_MAX, NAME_BYTES_MAX, NESTING_MAX, Refusal, TOKENS_MAX, scan};
 
     /// How many tokens the scan counts: the fewest words that must go before it for the limit to strike.
     fn tokens(document: &str) -> usize {
@@ -318,20 +345,30 @@ mod tests {
             let document = format!("{{a(b:{}{})}}", open.repeat(depth), close.repeat(depth));
             assert_eq!(scan(&document), Ok(()));
             assert!(
-                async_graphql::parser::parse_query(document.replace("a:}", "a:1}")).is_ok(),
+                async_graphql_parser::parse_query(document.replace("a:}", "a:1}")).is_ok(),
                 "{open}"
             );
         }
         let selections = format!("{}a{}", "{a".repeat(half), "}".repeat(half));
-        assert!(async_graphql::parser::parse_query(selections).is_ok());
+        assert!(async_graphql_parser::parse_query(selections).is_ok());
     }
 
     #[test]
     fn white_space_and_comments_are_free_whatever_their_length() {
-        let filler = ", \n# [[[ \n".repeat(10_000);
+        let filler = ", \n# [[[ \n".repeat(5_000);
         let document = format!("{{a{filler}b}}");
         assert_eq!(tokens(&document), 4);
-        assert!(async_graphql::parser::parse_query(document).is_ok());
+        assert!(async_graphql_parser::parse_query(document).is_ok());
+    }
+
+    #[test]
+    fn documents_and_names_have_a_length() {
+        let long = |bytes: usize| format!("{{a(b: \"{}\")}}", "x".repeat(bytes - 10));
+        assert_eq!(scan(&long(BYTES_MAX)), Ok(()));
+        assert_eq!(scan(&long(BYTES_MAX + 1)), Err(Refusal::Bytes));
+        let named = |bytes: usize| format!("{{ {}: a }}", "x".repeat(bytes));
+        assert_eq!(scan(&named(NAME_BYTES_MAX)), Ok(()));
+        assert_eq!(scan(&named(NAME_BYTES_MAX + 1)), Err(Refusal::Name));
     }
 
     #[test]

@@ -1,0 +1,231 @@
+//! The documents that this process knows: read once, run many times.
+//!
+//! A document is known by its text's SHA-256, whoever sent it and on whichever path: [`Documents`] holds it scanned and parsed,
+//! and whether the engine found it valid. Under which hashes a *tenant* may ask for a document without its text is another
+//! matter: a hash is looked up for its tenant alone, so that nobody learns what others run.
+
+use std::{
+    any::TypeId,
+    sync::{
+        Arc, LazyLock, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use async_graphql::{
+    Name, Request, Response, ServerError, Value, Variables,
+    extensions::{Extension, ExtensionContext, ExtensionFactory, NextExecute},
+    parser::types::{DocumentOperations, ExecutableDocument},
+};
+use document::Unparsed;
+use entity::TenantId;
+use moka::future::Cache;
+use sha2::{Digest, Sha256};
+
+use super::{Schema, limits, plan::Plan, subscription};
+
+/// SHA-256 of a document's text.
+pub type Hash = [u8; 32];
+
+/// What a document takes besides its text, in bytes, and how many bytes its tree has for each of its text's: measured generously.
+const DOCUMENT_BYTES: usize = 2 * 1024;
+const TREE_FACTOR: usize = 16;
+
+/// Bytes that the known documents may take, and those that tenants have registered.
+const KNOWN_BYTES_MAX: u64 = 32 * 1024 * 1024;
+const REGISTERED_BYTES_MAX: u64 = 32 * 1024 * 1024;
+
+/// How long a registered document is kept that nobody asks for.
+const REGISTERED_IDLE: Duration = Duration::from_hours(24);
+
+/// A document that was scanned and parsed.
+pub struct Known {
+    hash: Hash,
+    text: Box<str>,
+    document: ExecutableDocument,
+    accepted: AtomicBool,
+    /// Its operations, with a plan where one can answer. Made when the engine has accepted the document.
+    plans: OnceLock<Vec<(Option<Name>, Option<Plan>)>>,
+}
+
+impl Known {
+    fn new(hash: Hash, text: &str) -> Result<Self, Unparsed> {
+        Ok(Self {
+            hash,
+            document: document::parse(text)?,
+            text: text.into(),
+            accepted: AtomicBool::new(false),
+            plans: OnceLock::new(),
+        })
+    }
+
+    pub const fn hash(&self) -> Hash {
+        self.hash
+    }
+
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub const fn document(&self) -> &ExecutableDocument {
+        &self.document
+    }
+
+    /// Whether the engine has found it valid. That it has not says nothing.
+    pub fn is_accepted(&self) -> bool {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// The plan of the operation that is meant, if there is one. A document that the engine has not yet seen has none.
+    pub(super) fn plan(&self, operation_name: Option<&str>) -> Option<&Plan> {
+        if !self.is_accepted() {
+            return None;
+        }
+        let plans = self.plans.get_or_init(|| {
+            let operations = self.document.operations.iter();
+            operations
+                .map(|(name, operation)| (name.cloned(), Plan::compile(&self.document, operation)))
+                .collect()
+        });
+        let meant = match operation_name {
+            Some(wanted) => plans
+                .iter()
+                .find(|(name, _)| name.as_ref().is_some_and(|name| name == wanted)),
+            None => plans.first().filter(|_| plans.len() == 1),
+        };
+        meant?.1.as_ref()
+    }
+
+    /// Takes from an answer that the engine had nothing against the document.
+    pub(super) fn learn(&self, response: &Response) {
+        let ran = response.data != Value::Null
+            || response.errors.iter().any(|error| !error.path.is_empty());
+        if ran {
+            self.accepted.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the engine finds it valid, within the limits, with no variables given. Executes nothing.
+    pub async fn validate(&self) -> Result<(), Vec<ServerError>> {
+        if self.is_accepted() {
+            return Ok(());
+        }
+        let name = match &self.document.operations {
+            DocumentOperations::Single(_) => None,
+            DocumentOperations::Multiple(operations) => {
+                operations.keys().next().map(ToString::to_string)
+            }
+        };
+        limits::check(&self.document, name.as_deref(), &Variables::default())
+            .map_err(|error| vec![error])?;
+        let mut request = Request::new("");
+        request.operation_name = name;
+        request.set_parsed_query(self.document.clone());
+        subscription::settle(&mut request).map_err(|error| vec![error])?;
+        let answer = VALIDATING.execute(request).await;
+        if !answer.errors.is_empty() {
+            return Err(answer.errors);
+        }
+        self.accepted.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn bytes(&self) -> usize {
+        DOCUMENT_BYTES + self.text.len() * TREE_FACTOR
+    }
+}
+
+/// The schema with an engine that stops where execution would begin.
+static VALIDATING: LazyLock<Schema> = LazyLock::new(|| super::build().extension(Halt).finish());
+
+struct Halt;
+
+impl ExtensionFactory for Halt {
+    fn create(&self) -> Arc<dyn Extension> {
+        Arc::new(Self)
+    }
+}
+
+#[async_trait::async_trait]
+impl Extension for Halt {
+    async fn execute(
+        &self,
+        _: &ExtensionContext<'_>,
+        _: Option<&str>,
+        _: NextExecute<'_>,
+    ) -> Response {
+        Response::default()
+    }
+}
+
+/// Every document that this process knows. Clones share it.
+#[derive(Clone)]
+pub struct Documents {
+    known: Cache<Hash, Arc<Known>>,
+    /// By who registered them: automatic persisted queries.
+    registered: Cache<(Option<TenantId>, Hash), Arc<Known>>,
+}
+
+impl Default for Documents {
+    fn default() -> Self {
+        Self {
+            known: Cache::builder()
+                .max_capacity(KNOWN_BYTES_MAX)
+                .weigher(|_, known: &Arc<Known>| weight(known))
+                .build(),
+            registered: Cache::builder()
+                .max_capacity(REGISTERED_BYTES_MAX)
+                .weigher(|_, known: &Arc<Known>| weight(known))
+                .time_to_idle(REGISTERED_IDLE)
+                .build(),
+        }
+    }
+}
+
+fn weight(known: &Known) -> u32 {
+    u32::try_from(known.bytes()).unwrap_or(u32::MAX)
+}
+
+impl Documents {
+    /// The document of this text. One that is known is not read again.
+    pub async fn read(&self, text: &str) -> Result<Arc<Known>, Unparsed> {
+        let hash = Sha256::digest(text).into();
+        if let Some(known) = self.known.get(&hash).await {
+            return Ok(known);
+        }
+        let known = Arc::new(Known::new(hash, text)?);
+        self.known.insert(hash, Arc::clone(&known)).await;
+        Ok(known)
+    }
+
+    /// The document that `tenant` has registered under this hash.
+    pub async fn registered(&self, tenant: Option<TenantId>, hash: Hash) -> Option<Arc<Known>> {
+        self.registered.get(&(tenant, hash)).await
+    }
+
+    /// Lets `tenant` ask for the document by its hash from now on, if the engine finds it valid.
+    pub async fn register(&self, tenant: Option<TenantId>, known: &Arc<Known>) {
+        if known.validate().await.is_ok() {
+            let key = (tenant, known.hash());
+            self.registered.insert(key, Arc::clone(known)).await;
+        }
+    }
+}
+
+/// The document that a request carries with it.
+pub(super) fn of(request: &Request) -> Option<Arc<Known>> {
+    let known = request.data.get(&TypeId::of::<Arc<Known>>())?;
+    known.downcast_ref().cloned()
+}
+
+/// A text that is no document, as the engine says such things.
+pub(super) fn refused(unparsed: Unparsed) -> ServerError {
+    match unparsed {
+        Unparsed::Refused(refusal) => limits::too_complex(refusal.to_string()),
+        Unparsed::Syntax { message, locations } => ServerError {
+            locations,
+            ..ServerError::new(message, None)
+        },
+    }
+}
