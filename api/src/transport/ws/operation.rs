@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::message::say;
 use crate::transport::{
-    Backend, RequestMeta,
+    Backend, Item, RequestMeta,
     answer::{self, Failure, is_request_error},
 };
 
@@ -70,7 +70,7 @@ pub(super) async fn stream_out<B: Backend>(
     let responses = stream::once(async move { backend.subscribe(caller, request, meta) }).flatten();
     let mut responses = pin!(AssertUnwindSafe(responses).catch_unwind());
     while let Some(item) = responses.next().await {
-        let response = item.unwrap_or_else(|_| {
+        let response = item.map(|Item { response, .. }| response).unwrap_or_else(|_| {
             tracing::error!(request_id, "a subscription panicked");
             answer::failure(&Failure::internal(), &request_id)
         });
