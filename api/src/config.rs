@@ -5,6 +5,7 @@ use std::{
     fmt::Write as _,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use ipnet::IpNet;
@@ -393,6 +394,11 @@ impl Config {
     pub fn graphiql_enabled(&self) -> bool {
         self.graphiql
             .unwrap_or(self.environment == Environment::Development)
+    }
+
+    /// How long the database works on a statement that only reads: a little longer than anybody waits for the answer.
+    pub const fn read_timeout(&self) -> Duration {
+        Duration::from_secs(self.request_timeout_s + 5)
     }
 
     /// The scheme, host and port that clients reach this process at.

@@ -48,6 +48,7 @@ struct Inner {
     reader: DatabaseConnection,
     writer: DatabaseConnection,
     url: String,
+    read_timeout: Duration,
     statements: Arc<AtomicU64>,
 }
 
@@ -100,10 +101,23 @@ impl Db {
             Fence::Tenant(tenant) => ("app.tenant", tenant.uuid().to_string()),
             Fence::System => ("app.system", "on".to_owned()),
         };
+        let (sql, values) = if writes {
+            (
+                "SELECT set_config($1, $2, true)",
+                vec![name.into(), value.into()],
+            )
+        } else {
+            // Who asked may be gone, and a statement that nobody waits for would go on.
+            let read_time_max = self.inner.read_timeout.as_millis().to_string();
+            (
+                "SELECT set_config($1, $2, true), set_config('statement_timeout', $3, true)",
+                vec![name.into(), value.into(), read_time_max.into()],
+            )
+        };
         open.execute_raw(Statement::from_sql_and_values(
             DbBackend::Postgres,
-            "SELECT set_config($1, $2, true)",
-            [name.into(), value.into()],
+            sql,
+            values,
         ))
         .await?;
         Ok(open)

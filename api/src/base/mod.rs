@@ -18,7 +18,7 @@ mod text;
 pub use batch::Batch;
 pub use bus::Bus;
 pub use clock::{Clock, Ids, Rng};
-pub use cx::{Actor, Cx, Env};
+pub use cx::{Actor, Cx, Env, Note};
 pub use db::{Db, DbOptions, Role, Rows, Scope, System, Tx};
 pub use error::{Error, ErrorCode, Result, Unavailable, UserError};
 pub use event::{

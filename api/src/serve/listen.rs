@@ -291,7 +291,8 @@ impl HttpBody for Answer {
 /// when its peer reads nothing.
 struct Wire<S> {
     stream: S,
-    /// Since when bytes wait.
+    stall_time_max: Duration,
+    /// Rings when bytes have waited too long; none wait otherwise.
     stalled: Option<Pin<Box<Sleep>>>,
     _place: OwnedSemaphorePermit,
 }
@@ -300,6 +301,7 @@ impl<S> Wire<S> {
     const fn new(stream: S, place: OwnedSemaphorePermit) -> Self {
         Self {
             stream,
+            stall_time_max: STALL_TIME_MAX,
             stalled: None,
             _place: place,
         }
@@ -317,10 +319,9 @@ impl<S: AsyncWrite + Unpin> Wire<S> {
             self.stalled = None;
             return written;
         }
-        let stalled = self
-            .stalled
-            .get_or_insert_with(|| Box::pin(sleep(STALL_TIME_MAX)));
-        stalled
+        let time_max = self.stall_time_max;
+        self.stalled
+            .get_or_insert_with(|| Box::pin(sleep(time_max)))
             .as_mut()
             .poll(cx)
             .map(|()| Err(io::ErrorKind::TimedOut.into()))
@@ -360,5 +361,37 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     }
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::*;
+
+    fn place() -> OwnedSemaphorePermit {
+        Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_connection_breaks_when_its_peer_reads_nothing_and_not_when_it_reads_slowly() {
+        let (mut peer, ours) = duplex(8);
+        let mut wire = Wire::new(ours, place());
+        wire.stall_time_max = Duration::from_millis(400);
+        let reading = async {
+            let mut byte = [0];
+            for _ in 0..40 {
+                sleep(Duration::from_millis(20)).await;
+                peer.read_exact(&mut byte).await.unwrap();
+            }
+        };
+        let (written, ()) = tokio::join!(wire.write_all(&[7; 48]), reading);
+        written.unwrap();
+        let stalled = timeout(Duration::from_secs(20), wire.write_all(&[7; 48])).await;
+        assert_eq!(
+            stalled.unwrap().unwrap_err().kind(),
+            io::ErrorKind::TimedOut
+        );
     }
 }

@@ -66,8 +66,11 @@ impl Tls {
     }
 
     fn changed_at(&self) -> [Option<SystemTime>; 2] {
-        [&self.certificate, &self.key]
-            .map(|file| std::fs::metadata(file).and_then(|file| file.modified()).ok())
+        [&self.certificate, &self.key].map(|file| {
+            std::fs::metadata(file)
+                .and_then(|file| file.modified())
+                .ok()
+        })
     }
 }
 

@@ -35,7 +35,9 @@ impl Form {
         let events_first = ranges
             .first()
             .is_some_and(|(range, _)| range == EVENT_STREAM);
-        if events > 0.0 && (events > json.max(graphql) || (events_first && events >= json.max(graphql))) {
+        if events > 0.0
+            && (events > json.max(graphql) || (events_first && events >= json.max(graphql)))
+        {
             return Some(Self::EventStream);
         }
         match graphql.total_cmp(&json) {

@@ -8,11 +8,9 @@ use std::{convert::Infallible, panic::AssertUnwindSafe, pin::pin, time::Duration
 use async_graphql::{Request, Response as Answer};
 use async_stream::stream;
 use axum::{
-    http::{HeaderName, HeaderValue},
-    response::{
-        IntoResponse as _, Response,
-        sse::{Event, KeepAlive, Sse},
-    },
+    body::Body,
+    http::{HeaderName, HeaderValue, header},
+    response::{IntoResponse as _, Response},
 };
 use futures_util::{Stream, StreamExt as _, stream};
 use tokio::time::sleep;
@@ -61,6 +59,10 @@ pub(super) fn stream<B: Backend>(
                     break;
                 }
                 item = items.next() => item,
+                () = sleep(COMMENT_EVERY) => {
+                    yield comment();
+                    continue;
+                }
             };
             let Some(item) = item else { break };
             let Item { cursor, response } = item.unwrap_or_else(|_| {
@@ -69,7 +71,7 @@ pub(super) fn stream<B: Backend>(
                 Item { cursor: None, response }
             });
             let is_last = is_request_error(&response);
-            yield next(cursor, &response);
+            yield next(cursor.as_deref(), &response);
             if is_last { break }
         }
         // A stop ends the streams of the process too, and which is seen first is chance.
@@ -87,30 +89,36 @@ async fn passed(left: Option<Duration>) {
     }
 }
 
-fn next(cursor: Option<String>, response: &Answer) -> Event {
-    let text = serde_json::to_string(&Written::from(response)).unwrap_or_else(|error| {
+fn next(cursor: Option<&str>, response: &Answer) -> String {
+    let data = serde_json::to_string(&Written::from(response)).unwrap_or_else(|error| {
         tracing::error!(%error, "an answer could not be written");
         r#"{"errors":[{"message":"internal error","extensions":{"code":"INTERNAL"}}]}"#.to_owned()
     });
-    let event = Event::default().event("next").data(text);
-    // Other letters cannot stand in an id.
+    // Neither JSON nor such a cursor breaks a line.
     match cursor.filter(|cursor| cursor.bytes().all(|byte| byte.is_ascii_graphic())) {
-        Some(cursor) => event.id(cursor),
-        None => event,
+        Some(cursor) => format!("event: next\nid: {cursor}\ndata: {data}\n\n"),
+        None => format!("event: next\ndata: {data}\n\n"),
     }
 }
 
 /// With an empty field of data: a browser's `EventSource` passes over an event that has none.
-fn complete() -> Event {
-    Event::default().event("complete").data("")
+fn complete() -> String {
+    "event: complete\ndata: \n\n".to_owned()
 }
 
-fn events(events: impl Stream<Item = Event> + Send + 'static) -> Response {
-    let body = Sse::new(events.map(Ok::<_, Infallible>))
-        .keep_alive(KeepAlive::new().interval(COMMENT_EVERY));
-    let mut response = body.into_response();
-    response
-        .headers_mut()
-        .insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
-    response
+/// What every client passes over.
+fn comment() -> String {
+    ":\n\n".to_owned()
+}
+
+fn events(events: impl Stream<Item = String> + Send + 'static) -> Response {
+    let headers = [
+        (
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/event-stream"),
+        ),
+        (X_ACCEL_BUFFERING, HeaderValue::from_static("no")),
+    ];
+    let body = Body::from_stream(events.map(Ok::<_, Infallible>));
+    (headers, body).into_response()
 }

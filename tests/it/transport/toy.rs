@@ -128,7 +128,13 @@ impl Subscriptions {
         let place = ctx.stream_place();
         let begin = match place.after(after) {
             None => 0,
-            Some(cursor) => cursor.strip_prefix("at-").ok_or("no cursor")?.parse::<u64>()? + 1,
+            Some(cursor) => {
+                cursor
+                    .strip_prefix("at-")
+                    .ok_or("no cursor")?
+                    .parse::<u64>()?
+                    + 1
+            }
         };
         Ok(stream::iter(begin..to).then(move |number| {
             live.produce();
