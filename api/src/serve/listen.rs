@@ -208,12 +208,15 @@ impl Server {
                 .serve_connection_with_upgrades(TokioIo::new(wire), answer)
         );
         tokio::select! {
+            // A request that waits to be read counts, however late it is read.
+            biased;
             ended = connection.as_mut() => return note(ended),
             () = quiet(&mut seen, FIRST_REQUEST_TIME_MAX, IDLE_TIME_MAX) => {}
             () = self.listening.stopping.cancelled() => {}
         }
         connection.as_mut().graceful_shutdown();
         tokio::select! {
+            biased;
             ended = connection => note(ended),
             () = quiet(&mut seen, GOODBYE_TIME_MAX, GOODBYE_TIME_MAX) => {}
         }

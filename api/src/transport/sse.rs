@@ -84,6 +84,8 @@ pub(super) fn stream<B: Backend>(
 /// Ends when so much time has passed; never for `None`.
 async fn passed(left: Option<Duration>) {
     match left {
+        // No timer: it would never ring beside a stream that always has a next item.
+        Some(Duration::ZERO) => {}
         Some(left) => sleep(left).await,
         None => std::future::pending().await,
     }
