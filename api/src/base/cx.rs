@@ -1,9 +1,6 @@
 //! Who is asking, for which tenant, at what time: the one thing passed down.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 use entity::{ContactId, Id, TenantId, api_key};
@@ -91,12 +88,6 @@ pub struct Cx {
 
 /// Ends the notes of a [`Cx`] when it is dropped.
 pub struct Noting(Arc<Mutex<Option<Note>>>);
-
-impl fmt::Debug for Noting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Noting")
-    }
-}
 
 impl Drop for Noting {
     fn drop(&mut self) {

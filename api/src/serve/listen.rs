@@ -290,7 +290,7 @@ impl HttpBody for Answer {
     }
 }
 
-/// The bytes of a connection, WebSockets included. It keeps its place among the connections for as long as it is there, and breaks
+/// The bytes of a connection, a WebSocket's too. It keeps its place among the connections for as long as it is there, and breaks
 /// when its peer reads nothing.
 struct Wire<S> {
     stream: S,
