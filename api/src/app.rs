@@ -38,6 +38,7 @@ impl Parts {
         let options = DbOptions {
             url: config.database_url.reveal().to_owned(),
             connections_max: config.database_connections_max,
+            read_timeout: config.read_timeout(),
         };
         Ok(Self {
             db: Db::connect(&options).await?,

@@ -1,15 +1,17 @@
 //! What the transport asks of the application.
 
+use std::{sync::Arc, time::Duration};
+
 use async_graphql::{Request, Response};
 use chrono::{DateTime, Utc};
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     app::App,
-    base::Error,
+    base::{Error, gql::StreamPlace},
     tenant::Caller,
-    transport::{Asked, Backend, Failure, Prepared, Refused, RequestMeta},
+    transport::{Asked, Backend, Failure, Item, Prepared, Refused, RequestMeta},
 };
 
 impl Backend for App {
@@ -82,8 +84,17 @@ impl Backend for App {
         caller: Caller,
         request: Request,
         meta: RequestMeta,
-    ) -> impl Stream<Item = Response> + Send + 'static {
-        Self::subscribe(&self, &caller, request, meta.request_id)
+    ) -> impl Stream<Item = Item> + Send + 'static {
+        let place = Arc::new(StreamPlace::new(meta.last_event_id));
+        let request = request.data(Arc::clone(&place));
+        Self::subscribe(&self, &caller, request, meta.request_id).map(move |response| Item {
+            cursor: place.take(),
+            response,
+        })
+    }
+
+    fn request_time_max(&self) -> Duration {
+        Duration::from_secs(self.config.request_timeout_s)
     }
 
     fn now(&self) -> DateTime<Utc> {

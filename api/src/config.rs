@@ -1,7 +1,14 @@
 //! The configuration: one flat table of keys, read from `growthos.toml` and then from the environment.
 
-use std::{fmt, fmt::Write as _, net::SocketAddr, path::Path};
+use std::{
+    fmt,
+    fmt::Write as _,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
+use ipnet::IpNet;
 use url::Url;
 
 /// Shorter secrets can be guessed.
@@ -52,6 +59,11 @@ pub enum LogFormat {
 pub struct Config {
     pub listen: SocketAddr,
     pub public_url: Option<Url>,
+    pub tls_certificate: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
+    pub trusted_proxies: Vec<IpNet>,
+    pub connections_max: usize,
+    pub request_timeout_s: u64,
     /// May hold a password.
     pub database_url: Hidden,
     pub database_connections_max: u32,
@@ -75,6 +87,11 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             public_url: None,
+            tls_certificate: None,
+            tls_key: None,
+            trusted_proxies: Vec::new(),
+            connections_max: 50_000,
+            request_timeout_s: 30,
             database_url: Hidden::from("sqlite:growthos.db"),
             database_connections_max: 16,
             secret_key: None,
@@ -115,8 +132,46 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "public_url",
         default: "",
-        meaning: "Where clients reach this process, such as https://growth.example.com; unless given, http:// and `listen`.",
+        meaning: "Where clients reach this process, such as https://growth.example.com; unless given, http:// or https:// and `listen`.",
         set: |config, text| url(text).map(|value| config.public_url = Some(value)),
+    },
+    Key {
+        name: "tls_certificate",
+        default: "",
+        meaning: "PEM file with the certificate and its chain: with tls_key, `listen` speaks TLS. Both files may be replaced while the process runs.",
+        set: |config, text| {
+            config.tls_certificate = Some(text.into());
+            Ok(())
+        },
+    },
+    Key {
+        name: "tls_key",
+        default: "",
+        meaning: "PEM file with the certificate's private key.",
+        set: |config, text| {
+            config.tls_key = Some(text.into());
+            Ok(())
+        },
+    },
+    Key {
+        name: "trusted_proxies",
+        default: "[]",
+        meaning: "Networks of the proxies in front, such as 10.0.0.0/8: X-Forwarded-For, X-Forwarded-Proto and Forwarded are believed from them alone.",
+        set: |config, text| networks(text).map(|value| config.trusted_proxies = value),
+    },
+    Key {
+        name: "connections_max",
+        default: "50000",
+        meaning: "Open connections at most, WebSockets included; more are refused. The limit of open files must allow them.",
+        set: |config, text| {
+            within(text, 10..=1_000_000).map(|value| config.connections_max = value)
+        },
+    },
+    Key {
+        name: "request_timeout_s",
+        default: "30",
+        meaning: "How long a GraphQL request may take, in seconds. A query is cancelled then; a mutation runs to its end, and only its answer is not waited for.",
+        set: |config, text| within(text, 1..=600).map(|value| config.request_timeout_s = value),
     },
     Key {
         name: "database_url",
@@ -237,6 +292,8 @@ pub enum ConfigError {
         "secret_key is missing: production needs one (make one with `openssl rand -base64 32`, keep it, and give it as GROWTHOS_SECRET_KEY)"
     )]
     NoSecretKey,
+    #[error("tls_certificate and tls_key need each other: one of them is missing")]
+    HalfTls,
 }
 
 impl Config {
@@ -253,6 +310,9 @@ impl Config {
         config.read_variables(variables)?;
         if config.environment == Environment::Production && config.secret_key.is_none() {
             return Err(ConfigError::NoSecretKey);
+        }
+        if config.tls_certificate.is_some() != config.tls_key.is_some() {
+            return Err(ConfigError::HalfTls);
         }
         Ok(config)
     }
@@ -336,10 +396,22 @@ impl Config {
             .unwrap_or(self.environment == Environment::Development)
     }
 
+    /// How long the database works on a statement that only reads: a little longer than anybody waits for the answer.
+    pub const fn read_timeout(&self) -> Duration {
+        Duration::from_secs(self.request_timeout_s + 5)
+    }
+
     /// The scheme, host and port that clients reach this process at.
     pub fn public_origin(&self) -> String {
         self.public_url.as_ref().map_or_else(
-            || format!("http://{}", self.listen),
+            || {
+                let scheme = if self.tls_certificate.is_some() {
+                    "https"
+                } else {
+                    "http"
+                };
+                format!("{scheme}://{}", self.listen)
+            },
             |url| url.origin().ascii_serialization(),
         )
     }
@@ -478,6 +550,21 @@ fn origins(text: &str) -> Result<Vec<String>, String> {
         .collect()
 }
 
+fn networks(text: &str) -> Result<Vec<IpNet>, String> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|network| !network.is_empty())
+        .map(|network| {
+            network
+                .parse()
+                .or_else(|_| network.parse::<IpAddr>().map(IpNet::from))
+                .map_err(|_| {
+                    format!("holds {network}, which is neither a network, such as 10.0.0.0/8, nor an address")
+                })
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
@@ -601,6 +688,16 @@ mod tests {
                 "https://a.example/path",
                 "holds https://a.example/path, which is not an origin: scheme, host and port alone, such as https://a.example",
             ),
+            (
+                "GROWTHOS_TRUSTED_PROXIES",
+                "10.0.0.0/8,proxy",
+                "holds proxy, which is neither a network, such as 10.0.0.0/8, nor an address",
+            ),
+            (
+                "GROWTHOS_REQUEST_TIMEOUT_S",
+                "0",
+                "is a whole number between 1 and 600",
+            ),
         ] {
             assert_eq!(
                 of(&[(name, value)]).unwrap_err().to_string(),
@@ -622,6 +719,37 @@ mod tests {
         .unwrap();
         assert!(!config.graphiql_enabled());
         assert_eq!(config.secret_key_or_development(), "0123456789abcdef");
+    }
+
+    #[test]
+    fn a_certificate_and_its_key_come_together() {
+        for name in ["GROWTHOS_TLS_CERTIFICATE", "GROWTHOS_TLS_KEY"] {
+            assert!(
+                matches!(of(&[(name, "a.pem")]), Err(ConfigError::HalfTls)),
+                "{name}"
+            );
+        }
+        let config = of(&[
+            ("GROWTHOS_TLS_CERTIFICATE", "a.pem"),
+            ("GROWTHOS_TLS_KEY", "b.pem"),
+        ])
+        .unwrap();
+        assert_eq!(config.public_origin(), "https://127.0.0.1:8080");
+    }
+
+    #[test]
+    fn trusted_proxies_are_networks_or_addresses() {
+        let config = of_file(
+            "trusted_proxies = [\"10.0.0.0/8\", \"192.0.2.7\", \"2001:db8::/32\"]",
+            &[],
+        )
+        .unwrap();
+        let shown: Vec<_> = config
+            .trusted_proxies
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(shown, ["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32"]);
     }
 
     #[test]

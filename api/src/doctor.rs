@@ -75,6 +75,7 @@ pub async fn examine(config: &Config, now: DateTime<Utc>) -> Vec<Finding> {
     let options = DbOptions {
         url: config.database_url.reveal().to_owned(),
         connections_max: 2,
+        read_timeout: config.read_timeout(),
     };
     // Asked first: the application's role may not be there before the first migration.
     let pending = Db::pending_migrations(&options.url).await;

@@ -24,7 +24,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "schema",
         &["base", "contact", "nudge", "posthog", "tenant", "worker"],
     ),
-    ("ingest", &["base", "contact", "posthog", "tenant"]),
+    (
+        "ingest",
+        &["base", "contact", "posthog", "tenant", "transport"],
+    ),
     ("worker", &["base", "posthog"]),
     (
         "app",

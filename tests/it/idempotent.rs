@@ -1,5 +1,8 @@
 //! `@idempotent`: what is sent again happens once.
 
+mod kill;
+mod wire;
+
 use chrono::TimeDelta;
 use entity::idempotency;
 use futures_util::future::join_all;
@@ -126,6 +129,74 @@ async fn a_call_that_died_half_way_frees_its_key_after_a_while() -> anyhow::Resu
         kit.advance(TimeDelta::minutes(5));
         let answer = track(&kit, &acme.secret_key, "k1", "paid").await;
         assert_eq!(answer["data"]["t"]["accepted"], true);
+        Ok(())
+    })
+    .await
+}
+
+/// As a process leaves it that dies when the work is committed and before its answer is.
+#[tokio::test]
+async fn a_call_that_died_between_its_work_and_its_answer_never_works_again() -> anyhow::Result<()>
+{
+    on_each_database(async |kit| {
+        let acme = kit.tenant("acme").await?;
+        track(&kit, &acme.secret_key, "k1", "paid").await;
+        let row = keys(&acme).await?.remove(0);
+        acme.cx
+            .write(async move |tx| {
+                let mut row = row.clone().into_active_model();
+                row.set(idempotency::Column::Response, Some(json!(true)).into());
+                tx.update(row).await
+            })
+            .await?;
+        let again = track(&kit, &acme.secret_key, "k1", "paid").await;
+        assert_eq!(
+            again["errors"][0]["extensions"],
+            json!({"code": "CONFLICT", "retryAfter": 1, "requestId": "test"})
+        );
+        for wait in [TimeDelta::minutes(5), TimeDelta::hours(23)] {
+            kit.advance(wait);
+            let again = track(&kit, &acme.secret_key, "k1", "paid").await;
+            assert_eq!(
+                again["errors"][0]["extensions"],
+                json!({"code": "CONFLICT", "requestId": "test"})
+            );
+        }
+        assert_eq!(events(&kit, &acme).await, 1);
+        Ok(())
+    })
+    .await
+}
+
+/// The note stands in the transaction of the work itself: without it, and without the answer, there is no work.
+#[tokio::test]
+async fn work_whose_key_was_taken_by_another_call_meanwhile_is_undone() -> anyhow::Result<()> {
+    on_each_database(async |kit| {
+        let acme = kit.tenant("acme").await?;
+        let gone = acme.cx.env().ids.next::<idempotency::Entity>(kit.now());
+        let noting = acme.cx.note_writes(std::sync::Arc::new(move |tx| {
+            Box::pin(async move {
+                tx.update(idempotency::ActiveModel {
+                    id: Set(gone),
+                    response: Set(Some(json!(true))),
+                    ..Default::default()
+                })
+                .await?;
+                Ok(())
+            })
+        }));
+        let written = acme
+            .cx
+            .write(async |tx| crate::rows::contact(tx, "undone").await)
+            .await;
+        assert!(written.is_err());
+        drop(noting);
+        acme.cx
+            .write(async |tx| crate::rows::contact(tx, "done").await)
+            .await?;
+        let scope = acme.cx.db();
+        let contacts = scope.find::<entity::contact::Entity>();
+        assert_eq!(contacts.count().await?, 1);
         Ok(())
     })
     .await

@@ -1,6 +1,7 @@
 //! Nudges: what is saved, decided, offered, told by clients, and streamed.
 
 mod decision;
+mod events;
 mod interaction;
 pub(crate) mod kit;
 mod list;

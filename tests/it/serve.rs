@@ -1,4 +1,8 @@
-//! The process over HTTP: health, metrics, request ids, CORS, and how it stops.
+//! The process over HTTP: health, metrics, request ids, CORS, connections, TLS, proxies, and how it stops.
+
+mod connections;
+mod proxy;
+mod tls;
 
 use std::time::Duration;
 

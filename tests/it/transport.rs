@@ -2,5 +2,6 @@
 //! Every case speaks to a real listener. `graphql-http`'s audits of the product are in `clients/checks/transport.test.mjs`.
 
 mod http;
+mod sse;
 mod toy;
 mod ws;

@@ -124,6 +124,7 @@ impl Kit {
         let db = Db::connect(&DbOptions {
             url: url.to_owned(),
             connections_max: 8,
+            read_timeout: config.read_timeout(),
         })
         .await?;
         Ok(App::new(Parts {
@@ -153,6 +154,7 @@ impl Kit {
         let db = Db::connect(&DbOptions {
             url: self.place.url().to_owned(),
             connections_max: 8,
+            read_timeout: self.app.config.read_timeout(),
         })
         .await?;
         Ok(App::new(Parts {

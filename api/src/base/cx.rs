@@ -1,9 +1,10 @@
 //! Who is asking, for which tenant, at what time: the one thing passed down.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 use entity::{ContactId, Id, TenantId, api_key};
+use futures_util::future::BoxFuture;
 
 use super::{Bus, Clock, Db, Ids, Result, Rng, Scope, Secrets, Tx};
 
@@ -73,16 +74,35 @@ pub struct Env {
     pub bus: Bus,
 }
 
+/// What is written down in the transaction of each write, see [`Cx::note_writes`].
+pub type Note = Arc<dyn for<'a> Fn(&'a Tx) -> BoxFuture<'a, Result<()>> + Send + Sync>;
+
+/// Clones share what notes their writes.
 #[derive(Clone)]
 pub struct Cx {
     env: Arc<Env>,
     tenant: TenantId,
     actor: Actor,
+    note: Arc<Mutex<Option<Note>>>,
+}
+
+/// Ends the notes of a [`Cx`] when it is dropped.
+pub struct Noting(Arc<Mutex<Option<Note>>>);
+
+impl Drop for Noting {
+    fn drop(&mut self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
 }
 
 impl Cx {
     pub fn new(env: Arc<Env>, tenant: TenantId, actor: Actor) -> Self {
-        Self { env, tenant, actor }
+        Self {
+            env,
+            tenant,
+            actor,
+            note: Arc::default(),
+        }
     }
     /// Reads of this tenant, each in a transaction of its own.
     pub fn db(&self) -> Scope {
@@ -107,6 +127,25 @@ impl Cx {
     /// Runs `work` in one transaction: all of it happens, or none. It may run more than once, when
     /// another write got in the way.
     pub async fn write<T>(&self, work: impl AsyncFnOnce(&Tx) -> Result<T> + Clone) -> Result<T> {
-        self.env.db.write(&self.env, self.tenant, work).await
+        let note = self
+            .note
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let Some(note) = note else {
+            return self.env.db.write(&self.env, self.tenant, work).await;
+        };
+        let noted = async move |tx: &Tx| {
+            let done = work(tx).await?;
+            note(tx).await?;
+            Ok(done)
+        };
+        self.env.db.write(&self.env, self.tenant, noted).await
+    }
+    /// Has each write of this `Cx` and its clones note in its own transaction that it happened, until what this gives is
+    /// dropped. A note that fails undoes the write.
+    pub fn note_writes(&self, note: Note) -> Noting {
+        *self.note.lock().unwrap_or_else(PoisonError::into_inner) = Some(note);
+        Noting(Arc::clone(&self.note))
     }
 }

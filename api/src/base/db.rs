@@ -53,6 +53,7 @@ struct Inner {
     /// PostgreSQL: where reads are sent together, if its driver reaches the server.
     pipeline: Option<pipeline::Pipeline>,
     url: String,
+    read_timeout: Duration,
     statements: Arc<AtomicU64>,
 }
 
@@ -118,10 +119,23 @@ impl Db {
         }
         let open = pool.begin().await?;
         let (name, value) = fence.setting();
+        let (sql, values) = if writes {
+            (
+                "SELECT set_config($1, $2, true)",
+                vec![name.into(), value.into()],
+            )
+        } else {
+            // Who asked may be gone, and a statement that nobody waits for would go on.
+            let read_time_max = self.inner.read_timeout.as_millis().to_string();
+            (
+                "SELECT set_config($1, $2, true), set_config('statement_timeout', $3, true)",
+                vec![name.into(), value.into(), read_time_max.into()],
+            )
+        };
         open.execute_raw(Statement::from_sql_and_values(
             DbBackend::Postgres,
-            "SELECT set_config($1, $2, true)",
-            [name.into(), value.into()],
+            sql,
+            values,
         ))
         .await?;
         Ok(open)

@@ -1,6 +1,9 @@
 //! What every room's part of the schema shares: reaching the `Cx`, who may use a field, and failing well.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use async_graphql::{
     Context, Guard, InputValueError, InputValueResult, Scalar, ScalarType, SimpleObject, Value,
@@ -18,6 +21,8 @@ pub trait CxExt<'a> {
     fn env(&self) -> &'a Arc<Env>;
     /// What names the request in logs and errors.
     fn request_id(&self) -> &'a str;
+    /// Where the subscription stands in its stream.
+    fn stream_place(&self) -> Arc<StreamPlace>;
 }
 
 /// What names a request, in its context.
@@ -35,6 +40,44 @@ impl<'a> CxExt<'a> for Context<'a> {
     }
     fn request_id(&self) -> &'a str {
         self.data_opt::<RequestId>().map_or("", |id| &id.0)
+    }
+    fn stream_place(&self) -> Arc<StreamPlace> {
+        self.data_opt::<Arc<StreamPlace>>()
+            .cloned()
+            .unwrap_or_default()
+    }
+}
+
+/// Where a subscription stands in its stream, so that the transport knows it whether or not the document asks for cursors: one a
+/// subscription, in its context.
+#[derive(Debug, Default)]
+pub struct StreamPlace {
+    last_event_id: Option<String>,
+    item: Mutex<Option<String>>,
+}
+
+impl StreamPlace {
+    /// `last_event_id` is the cursor of the last item that the client was given, if the transport knows.
+    pub fn new(last_event_id: Option<String>) -> Self {
+        Self {
+            last_event_id,
+            item: Mutex::default(),
+        }
+    }
+    /// The cursor to go on behind. What the transport knows is newer than the argument of a document that was sent again.
+    pub fn after(&self, argument: Option<String>) -> Option<String> {
+        self.last_event_id.clone().or(argument)
+    }
+    /// To be called with the cursor of each item, as it is given.
+    pub fn give(&self, cursor: &str) {
+        *self.item.lock().unwrap_or_else(PoisonError::into_inner) = Some(cursor.to_owned());
+    }
+    /// The cursor of the item that was given last, once.
+    pub fn take(&self) -> Option<String> {
+        self.item
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 }
 

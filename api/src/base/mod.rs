@@ -19,7 +19,7 @@ mod text;
 pub use batch::Batch;
 pub use bus::Bus;
 pub use clock::{Clock, Ids, Rng};
-pub use cx::{Actor, Cx, Env};
+pub use cx::{Actor, Cx, Env, Note};
 pub use db::{Cells, Db, DbOptions, EachSelect, MEMBER, ROOT, Read, Role, Rows, Scope, System, Tx};
 pub use error::{Error, ErrorCode, Result, Unavailable, UserError};
 pub use event::{

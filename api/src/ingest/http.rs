@@ -1,11 +1,11 @@
 //! The routes that PostHog's clients know, with and without a trailing slash.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     body::Bytes,
-    extract::{ConnectInfo, DefaultBodyLimit, Path, RawQuery, State},
+    extract::{DefaultBodyLimit, FromRequest, Path, RawQuery, Request, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -27,6 +27,7 @@ use crate::{
     contact::{self, Incoming},
     posthog::{FeatureFlag, FeatureFlagValue, FlagSource, FlagSubject, Posthog},
     tenant::{Caller, Principals},
+    transport::ClientAddr,
 };
 
 /// Events a unit of work takes: small enough that one contact's lock is held briefly.
@@ -38,6 +39,23 @@ const DECODING_MIB_MAX: usize = 64;
 
 /// A body longer than this is decoded off the runtime's own threads.
 const INLINE_DECODE_BYTES_MAX: usize = 128 * 1024;
+
+/// How long a body may take to arrive. It bounds what a client that trickles bytes holds: 20 MiB in this time are 350 kB/s.
+const BODY_TIME_MAX: Duration = Duration::from_mins(1);
+
+/// A whole body that arrived in time.
+struct Arrived(Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Arrived {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+        match tokio::time::timeout(BODY_TIME_MAX, Bytes::from_request(request, state)).await {
+            Ok(body) => body.map(Self).map_err(IntoResponse::into_response),
+            Err(_) => Err(StatusCode::REQUEST_TIMEOUT.into_response()),
+        }
+    }
+}
 
 /// What the routes need. One a process.
 #[derive(Clone)]
@@ -111,21 +129,21 @@ pub fn router(ingest: Ingest) -> Router {
 async fn capture_single(
     State(ingest): State<Ingest>,
     RawQuery(query): RawQuery,
-    peer: ConnectInfo<SocketAddr>,
+    client: Extension<ClientAddr>,
     headers: HeaderMap,
-    body: Bytes,
+    Arrived(body): Arrived,
 ) -> Response {
-    capture(ingest, query, peer, headers, body, SINGLE_BODY_BYTES_MAX).await
+    capture(ingest, query, client, headers, body, SINGLE_BODY_BYTES_MAX).await
 }
 
 async fn capture_batch(
     State(ingest): State<Ingest>,
     RawQuery(query): RawQuery,
-    peer: ConnectInfo<SocketAddr>,
+    client: Extension<ClientAddr>,
     headers: HeaderMap,
-    body: Bytes,
+    Arrived(body): Arrived,
 ) -> Response {
-    capture(ingest, query, peer, headers, body, BATCH_BODY_BYTES_MAX).await
+    capture(ingest, query, client, headers, body, BATCH_BODY_BYTES_MAX).await
 }
 
 /// Takes events: durable before it is answered. The work runs on a task of its own, so a client that hangs
@@ -133,14 +151,14 @@ async fn capture_batch(
 async fn capture(
     ingest: Ingest,
     query: Option<String>,
-    peer: ConnectInfo<SocketAddr>,
+    client: Extension<ClientAddr>,
     headers: HeaderMap,
     body: Bytes,
     cap: usize,
 ) -> Response {
     let tasks = ingest.tasks.clone();
     let sender = Sender {
-        ip: Some(peer.0.ip().to_string()),
+        ip: Some(client.0.0.to_string()),
         user_agent: headers
             .get(header::USER_AGENT)
             .and_then(|agent| agent.to_str().ok())
@@ -228,7 +246,11 @@ async fn teller(ingest: &Ingest, token: &str) -> Result<(Cx, Verification), Refu
 
 /// Evaluates flags for the id that the request names: the contact's, where the graph knows it, so that an
 /// SDK and a contact view agree.
-async fn flags(State(ingest): State<Ingest>, RawQuery(query): RawQuery, body: Bytes) -> Response {
+async fn flags(
+    State(ingest): State<Ingest>,
+    RawQuery(query): RawQuery,
+    Arrived(body): Arrived,
+) -> Response {
     let answer = async {
         let query = query.unwrap_or_default();
         let asked = decode(&ingest, body, move |body| decode_flags(body, &query)).await?;

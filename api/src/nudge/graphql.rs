@@ -267,13 +267,18 @@ impl NudgeSubscription {
         }
         let cx = ctx.cx()?.clone();
         let streams: &Arc<Streams> = ctx.data_unchecked();
+        let place = ctx.stream_place();
         let told = stream::open(
             cx,
             Arc::clone(streams),
             own_contact(ctx)?,
-            after.as_deref(),
+            place.after(after).as_deref(),
             surface,
         )?;
-        Ok(told.map(|told| Ok(NudgeStreamItem::from(told?))))
+        Ok(told.map(move |told| {
+            let told = told?;
+            place.give(told.cursor());
+            Ok(NudgeStreamItem::from(told))
+        }))
     }
 }

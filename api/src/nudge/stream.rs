@@ -68,6 +68,17 @@ pub(super) enum Told {
     },
 }
 
+impl Told {
+    /// To go on behind it.
+    pub(super) fn cursor(&self) -> &str {
+        match self {
+            Self::Delivered { cursor, .. }
+            | Self::Withdrawn { cursor, .. }
+            | Self::Lagged { cursor, .. } => cursor,
+        }
+    }
+}
+
 /// The message id that makes telling of a delivery harmless to repeat; [`Line::delivery`] reads it.
 pub(super) fn told_once(event_name: &str, delivery: Id<nudge_delivery::Entity>) -> String {
     format!("{event_name}/{delivery}")

@@ -1,10 +1,11 @@
 //! `@idempotent(key: "…")`: a mutation that is sent again does its work once, and answers the same.
 //!
 //! A call takes its key before it works and leaves its answer there when it is done. In between the key is in
-//! flight: a second call is a conflict, and comes again. A process that dies half-way leaves the key in flight until
-//! [`IN_FLIGHT`] is over, and then it is as new; a call that must not even then work twice carries a `messageId`.
+//! flight: a second call is a conflict, and comes again. What the call writes notes at the key, in the same transaction, that the
+//! work is done. So a process that dies before that leaves a key that is as new when [`IN_FLIGHT`] is over, and one that dies
+//! behind it, before the answer is kept, a key under which nothing works again: see `docs/decisions/0019`.
 
-use std::{fmt::Write, time::Duration};
+use std::{fmt::Write, sync::Arc, time::Duration};
 
 use async_graphql::{
     Context, CustomDirective, Directive, SelectionField, ServerError, ServerResult, Value,
@@ -12,9 +13,10 @@ use async_graphql::{
 };
 use chrono::TimeDelta;
 use entity::{Id, idempotency};
+use futures_util::FutureExt as _;
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect, Set, sea_query::OnConflict};
 
-use crate::base::{Cx, Error, Result, Tx, fingerprint, gql::CxExt};
+use crate::base::{Cx, Error, Note, Result, Tx, fingerprint, gql::CxExt};
 
 /// How long an answer is kept.
 const KEPT: TimeDelta = TimeDelta::hours(24);
@@ -26,9 +28,12 @@ const KEY_CHARS_MAX: usize = 200;
 /// Expired answers that each call clears away: more than it adds.
 const CLEARED_PER_CALL: u64 = 10;
 
+/// What stands in the place of an answer when the work is done and nothing is answered yet.
+const DONE: serde_json::Value = serde_json::Value::Bool(true);
+
 /// The mutation does its work once: within 24 hours the same caller and key get the first call's answer back. The
 /// same key with another input, or while the first call still works, is a `CONFLICT`. A call that failed frees
-/// its key.
+/// its key, unless it had changed something already.
 #[Directive(location = "Field")]
 pub(super) fn idempotent(
     #[graphql(
@@ -59,7 +64,10 @@ impl CustomDirective for Idempotent {
             Begun::First(id) => id,
             Begun::Answered(answer) => return Ok(Some(answer)),
         };
-        match resolve.await {
+        let noting = call.cx.note_writes(call.done(id));
+        let resolved = resolve.await;
+        drop(noting);
+        match resolved {
             Ok(answer) => {
                 // The work is done, so its answer goes out even where it cannot be kept.
                 if let Err(error) = call.keep(id, answer.as_ref()).await {
@@ -184,16 +192,41 @@ impl Call {
                 retry_after: None,
             });
         }
-        match row.response.as_ref().and_then(serde_json::Value::as_str) {
-            Some(sealed) => {
+        match &row.response {
+            Some(serde_json::Value::String(sealed)) => {
                 let answer = self.cx.env().secrets.open(&self.place(), sealed)?;
                 Ok(serde_json::from_str(&answer)?)
             }
-            None => Err(Error::Conflict {
+            // The answer follows the work at once, unless its process died between the two.
+            Some(_) if row.created_at + IN_FLIGHT <= self.cx.now() => Err(Error::Conflict {
+                message:
+                    "the first call under this idempotency key did its work, and its answer is lost"
+                        .to_owned(),
+                retry_after: None,
+            }),
+            _ => Err(Error::Conflict {
                 message: "the first call under this idempotency key is still at work".to_owned(),
                 retry_after: Some(RETRY_AFTER),
             }),
         }
+    }
+
+    /// Notes at the key, together with what is written, that the work is done. Where the key is another call's by now, nothing is
+    /// written.
+    fn done(&self, id: Id<idempotency::Entity>) -> Note {
+        Arc::new(move |tx: &Tx| {
+            async move {
+                tx.update(idempotency::ActiveModel {
+                    id: Set(id),
+                    response: Set(Some(DONE)),
+                    expires_at: Set(tx.now() + KEPT),
+                    ..Default::default()
+                })
+                .await?;
+                Ok(())
+            }
+            .boxed()
+        })
     }
 
     async fn keep(&self, id: Id<idempotency::Entity>, answer: Option<&Value>) -> Result<()> {
@@ -215,9 +248,14 @@ impl Call {
             .await
     }
 
+    /// Frees the key, unless something was done under it.
     async fn free(&self, id: Id<idempotency::Entity>) -> Result<()> {
-        self.cx.write(async move |tx| tx.delete(id).await).await?;
-        Ok(())
+        self.cx
+            .write(async move |tx| match tx.get(id).await? {
+                Some(row) if row.response.is_none() => tx.delete(id).await.map(|_| ()),
+                _ => Ok(()),
+            })
+            .await
     }
 
     /// Clears expired answers away, so that the table does not outgrow a day's calls.

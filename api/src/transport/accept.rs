@@ -9,6 +9,8 @@ pub(super) enum Form {
     GraphqlResponse,
     /// `application/json`: 200 for every well-formed request, because a client of old cannot tell our 400 from a proxy's.
     Json,
+    /// `text/event-stream`: each answer is an event. What is refused before anything runs is answered as [`Self::GraphqlResponse`].
+    EventStream,
 }
 
 impl Form {
@@ -18,13 +20,7 @@ impl Form {
         if !headers.contains_key(header::ACCEPT) {
             return Some(Self::Json);
         }
-        let ranges: Vec<(String, f32)> = headers
-            .get_all(header::ACCEPT)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .map(media_range)
-            .collect();
+        let ranges = media_ranges(headers);
         let quality = |names: &[&str]| {
             names
                 .iter()
@@ -34,6 +30,16 @@ impl Form {
         let json = quality(&["application/json", "application/*", "*/*"]);
         let graphql = quality(&["application/graphql-response+json", "application/*", "*/*"]);
         let named = quality(&["application/graphql-response+json"]) > 0.0;
+        let events = quality(&[EVENT_STREAM]);
+        // Clients that name every type that they know, JSON first, want streams for what streams alone.
+        let events_first = ranges
+            .first()
+            .is_some_and(|(range, _)| range == EVENT_STREAM);
+        if events > 0.0
+            && (events > json.max(graphql) || (events_first && events >= json.max(graphql)))
+        {
+            return Some(Self::EventStream);
+        }
         match graphql.total_cmp(&json) {
             std::cmp::Ordering::Greater => Some(Self::GraphqlResponse),
             std::cmp::Ordering::Equal if named => Some(Self::GraphqlResponse),
@@ -44,12 +50,31 @@ impl Form {
 
     pub(super) const fn media_type(self) -> HeaderValue {
         match self {
-            Self::GraphqlResponse => {
+            Self::GraphqlResponse | Self::EventStream => {
                 HeaderValue::from_static("application/graphql-response+json; charset=utf-8")
             }
             Self::Json => HeaderValue::from_static("application/json; charset=utf-8"),
         }
     }
+}
+
+const EVENT_STREAM: &str = "text/event-stream";
+
+/// Whether `Accept` names event streams at all: then a subscription is answered as one, whatever is liked better for the rest.
+pub(super) fn takes_events(headers: &HeaderMap) -> bool {
+    media_ranges(headers)
+        .iter()
+        .any(|(range, quality)| range == EVENT_STREAM && *quality > 0.0)
+}
+
+fn media_ranges(headers: &HeaderMap) -> Vec<(String, f32)> {
+    headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(media_range)
+        .collect()
 }
 
 /// A media range of `Accept` in lower case, and its quality: 1 when not given or not a number.
@@ -66,19 +91,34 @@ fn media_range(range: &str) -> (String, f32) {
 mod tests {
     use axum::http::{HeaderMap, HeaderValue, header};
 
-    use super::Form;
+    use super::{Form, takes_events};
+
+    fn accepting(accept: &str) -> HeaderMap {
+        HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_str(accept).unwrap())])
+    }
 
     fn negotiated(accept: &str) -> Option<Form> {
-        Form::negotiated(&HeaderMap::from_iter([(
-            header::ACCEPT,
-            HeaderValue::from_str(accept).unwrap(),
-        )]))
+        Form::negotiated(&accepting(accept))
+    }
+
+    #[test]
+    fn event_streams_are_taken_by_who_names_them() {
+        for (accept, takes) in [
+            ("text/event-stream", true),
+            ("application/json, Text/Event-Stream;q=0.1", true),
+            ("text/event-stream;q=0", false),
+            ("*/*", false),
+            ("application/json", false),
+        ] {
+            assert_eq!(takes_events(&accepting(accept)), takes, "{accept}");
+        }
     }
 
     #[test]
     fn the_accept_header_chooses_the_media_type() {
         const NEW: Option<Form> = Some(Form::GraphqlResponse);
         const OLD: Option<Form> = Some(Form::Json);
+        const EVENTS: Option<Form> = Some(Form::EventStream);
         assert_eq!(Form::negotiated(&HeaderMap::new()), OLD);
         for (accept, form) in [
             ("*/*", OLD),
@@ -103,6 +143,18 @@ mod tests {
             ("application/graphql-response+json;q=0, */*", OLD),
             ("application/json;q=0, application/*", NEW),
             ("text/html,application/xhtml+xml,*/*;q=0.8", OLD),
+            ("text/event-stream", EVENTS),
+            ("text/event-stream, application/json", EVENTS),
+            ("text/event-stream, */*;q=0.1", EVENTS),
+            ("application/json, text/event-stream", OLD),
+            (
+                "application/graphql-response+json, application/json, text/event-stream, multipart/mixed",
+                NEW,
+            ),
+            ("application/json;q=0.5, text/event-stream", EVENTS),
+            ("text/event-stream;q=0.5, application/json", OLD),
+            ("text/event-stream;q=0", None),
+            ("text/*", None),
             ("text/html", None),
             ("application/json;q=0", None),
             ("", None),

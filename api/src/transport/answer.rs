@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use document::Unparsed;
 use serde::Serialize;
 
-use super::Refused;
+use super::{Refused, Unanswered};
 
 /// An error of the transport itself: what it says, which code, and whether it is the document's fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +94,19 @@ impl Failure {
     }
 }
 
+impl From<Unanswered> for Failure {
+    fn from(why: Unanswered) -> Self {
+        match why {
+            Unanswered::Died => Self::internal(),
+            Unanswered::Late => Self::new(
+                StatusCode::GATEWAY_TIMEOUT,
+                "TIMEOUT",
+                "the request took too long; a query was given up, a mutation still runs to its end",
+            ),
+        }
+    }
+}
+
 impl From<Refused> for Failure {
     fn from(refused: Refused) -> Self {
         match refused {
@@ -151,6 +164,7 @@ pub(super) fn status_of(response: &Response) -> StatusCode {
         Some("FORBIDDEN") => StatusCode::FORBIDDEN,
         Some("RATE_LIMITED") => StatusCode::TOO_MANY_REQUESTS,
         Some("INTERNAL") => StatusCode::INTERNAL_SERVER_ERROR,
+        Some("TIMEOUT") => StatusCode::GATEWAY_TIMEOUT,
         _ => StatusCode::BAD_REQUEST,
     }
 }
@@ -183,7 +197,7 @@ mod tests {
     use serde_json::json;
 
     use super::{Failure, Written, failure, is_request_error, status_of};
-    use crate::transport::Refused;
+    use crate::transport::{Refused, Unanswered};
 
     fn written(response: &Response) -> serde_json::Value {
         serde_json::to_value(Written::from(response)).unwrap()
@@ -238,6 +252,10 @@ mod tests {
         assert_eq!(
             status_of(&failure(&Failure::too_complex("x"), "r")),
             StatusCode::BAD_REQUEST
+        );
+        assert_eq!(
+            status_of(&failure(&Failure::from(Unanswered::Late), "r")),
+            StatusCode::GATEWAY_TIMEOUT
         );
         assert_eq!(
             status_of(&Response::from_errors(vec![ServerError::new("x", None)])),

@@ -1,4 +1,4 @@
-//! GraphQL over HTTP: POST and GET at `/graphql`, and the door to a WebSocket.
+//! GraphQL over HTTP: POST and GET at `/graphql`, and the doors to event streams and to a WebSocket.
 //!
 //! Written after the specification *GraphQL over HTTP* (working draft). A body must be `application/json`: browsers send that to
 //! another origin only after asking, so no foreign page can make a visitor's browser run a mutation; for the same reason
@@ -19,12 +19,12 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
-    BATCH_MAX, BODY_BYTES_MAX, Backend, Channel, RequestMeta,
-    accept::Form,
+    BATCH_MAX, BODY_BYTES_MAX, Backend, Channel, Compressible, RequestMeta,
+    accept::{Form, takes_events},
     answer::{self, Failure, Written},
-    authenticate, detached, execute,
+    authenticate, execute, operate,
     request::{Asked, Prepared, json},
-    ws,
+    sse, ws,
 };
 
 /// How long a body may take to arrive: 1 MiB in this time is 35 kB/s. It bounds what a client that trickles bytes holds.
@@ -34,6 +34,8 @@ const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 const REQUEST_ID_BYTES_MAX: usize = 64;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 const METHODS: &str = "GET, POST";
 
@@ -54,7 +56,7 @@ async fn graphql<B: Backend>(State(backend): State<B>, request: Request) -> Resp
             None => refusal(
                 &Failure::of_status(
                     StatusCode::NOT_ACCEPTABLE,
-                    "answers are application/graphql-response+json or application/json",
+                    "answers are application/graphql-response+json, application/json or text/event-stream",
                 ),
                 &request_id,
                 Form::Json,
@@ -83,6 +85,8 @@ pub(super) struct Head {
     pub(super) request_id: String,
     pub(super) credential: Option<String>,
     pub(super) origin: Option<String>,
+    last_event_id: Option<String>,
+    takes_events: bool,
 }
 
 impl Head {
@@ -99,6 +103,8 @@ impl Head {
                 .unwrap_or_else(fresh_id),
             credential: text(header::AUTHORIZATION),
             origin: text(header::ORIGIN),
+            last_event_id: text(LAST_EVENT_ID).filter(|id| !id.is_empty()),
+            takes_events: takes_events(headers),
         }
     }
 }
@@ -144,29 +150,61 @@ async fn answer<B: Backend>(
         _ => json(&body(request).await?, "the body")?,
     };
     let Head {
-        request_id, origin, ..
+        request_id,
+        origin,
+        last_event_id,
+        takes_events,
+        ..
     } = head;
+    let id = request_id.clone();
     let meta = move |operation| RequestMeta {
-        request_id: request_id.clone(),
+        request_id: id.clone(),
         origin: origin.clone(),
         channel,
         operation,
+        last_event_id: last_event_id.clone(),
     };
-    match parameters {
+    let single = match parameters {
+        Value::Array(_) if form == Form::EventStream => {
+            return Err(Failure::malformed(
+                "a batch is answered as JSON, not as an event stream",
+            ));
+        }
         Value::Array(parts) => {
             let parts = batch(backend, &caller, parts).await?;
-            let answers = execute_batch(backend, caller, parts, meta).await?;
-            Ok(written_batch(answers, form))
+            let only_reads = only_reads(&parts);
+            let answers = execute_batch(backend, caller, parts, only_reads, meta).await?;
+            return Ok(written_batch(answers, only_reads, form));
         }
-        single => {
-            let prepared = backend.prepare(&caller, Asked::read(single)?).await?;
-            let Prepared { request, operation } = runnable(prepared, channel)?;
-            Ok(written(
-                execute(backend, caller, request, meta(operation)).await,
-                form,
-            ))
+        single => single,
+    };
+    let prepared = match backend.prepare(&caller, Asked::read(single)?).await {
+        // The protocol wants these in the stream, because a browser's EventSource shows a script no other.
+        Err(failure) if failure.of_document && form == Form::EventStream => {
+            return Ok(sse::answer(&answer::failure(&failure, &request_id)));
         }
+        prepared => prepared?,
+    };
+    if prepared.operation == OperationType::Subscription && takes_events {
+        let meta = meta(prepared.operation);
+        return Ok(sse::stream(backend, caller, prepared.request, meta));
     }
+    let Prepared { request, operation } = runnable(prepared, channel)?;
+    let answer = execute(backend, caller, request, meta(operation)).await;
+    if form == Form::EventStream {
+        let mut response = sse::answer(&answer);
+        add_headers(&mut response, answer.http_headers);
+        return Ok(response);
+    }
+    Ok(written(answer, operation == OperationType::Query, form))
+}
+
+/// Whether a batch holds queries alone.
+fn only_reads(parts: &[Result<Prepared, Failure>]) -> bool {
+    parts.iter().all(|part| {
+        part.as_ref()
+            .is_ok_and(|part| part.operation == OperationType::Query)
+    })
 }
 
 /// Runs the parts one after another, so that a query sees what the mutation before it did.
@@ -174,10 +212,11 @@ async fn execute_batch<B: Backend>(
     backend: &B,
     caller: B::Caller,
     parts: Vec<Result<Prepared, Failure>>,
+    only_reads: bool,
     meta: impl Fn(OperationType) -> RequestMeta + Send + 'static,
 ) -> Result<Vec<Answer>, Failure> {
     let asked = backend.clone();
-    detached(backend, async move {
+    operate(backend, only_reads, async move {
         let mut answers = Vec::with_capacity(parts.len());
         for part in parts {
             answers.push(match part {
@@ -192,14 +231,14 @@ async fn execute_batch<B: Backend>(
         answers
     })
     .await
-    .map_err(|_| Failure::internal())
+    .map_err(Failure::from)
 }
 
 /// What HTTP runs: every channel queries, POST mutations too, and none subscriptions.
 fn runnable(prepared: Prepared, channel: Channel) -> Result<Prepared, Failure> {
     match (prepared.operation, channel) {
         (OperationType::Subscription, _) => Err(Failure::operation(
-            "subscriptions run over a WebSocket, with the subprotocol graphql-transport-ws",
+            "subscriptions run over a WebSocket, with the subprotocol graphql-transport-ws, or as text/event-stream",
         )),
         (OperationType::Mutation, Channel::Get) => Err(Failure::of_status(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -331,21 +370,27 @@ fn refusal(failure: &Failure, request_id: &str, form: Form) -> Response {
     response
 }
 
-fn written(answer: Answer, form: Form) -> Response {
+fn written(answer: Answer, only_reads: bool, form: Form) -> Response {
     let status = match form {
         Form::GraphqlResponse if answer::is_request_error(&answer) => answer::status_of(&answer),
         _ => StatusCode::OK,
     };
     let mut response = encoded(&Written::from(&answer), status, form);
     add_headers(&mut response, answer.http_headers);
+    if only_reads {
+        response.extensions_mut().insert(Compressible);
+    }
     response
 }
 
-fn written_batch(answers: Vec<Answer>, form: Form) -> Response {
+fn written_batch(answers: Vec<Answer>, only_reads: bool, form: Form) -> Response {
     let parts: Vec<_> = answers.iter().map(Written::from).collect();
     let mut response = encoded(&parts, StatusCode::OK, form);
     for answer in answers {
         add_headers(&mut response, answer.http_headers);
+    }
+    if only_reads {
+        response.extensions_mut().insert(Compressible);
     }
     response
 }

@@ -1,27 +1,33 @@
-//! The transport: GraphQL over HTTP and over WebSocket, at `/graphql`, and `GraphiQL` at `/graphiql`.
+//! The transport: GraphQL over HTTP, as server-sent events and over WebSocket, at `/graphql`, and `GraphiQL` at `/graphiql`.
 //!
 //! It knows no schema, no tenant and no database. It turns bytes into an [`async_graphql::Request`] that was safe to parse
-//! (the crate [`document`]), asks the [`Backend`] who the caller is and what the answer is, and turns the answer into bytes: [`http`] as the
-//! specification *GraphQL over HTTP* says, [`ws`] as the protocol `graphql-transport-ws` says. Errors of its own, such as a body
-//! too large, are made in [`answer`]; those of the schema leave as the backend sealed them.
+//! (the crate [`document`]), asks the [`Backend`] who the caller is and what the answer is, and turns the answer into bytes:
+//! [`http`] as the specification *GraphQL over HTTP* says, [`sse`] as graphql-sse's *distinct connections mode* says, [`ws`] as
+//! the protocol `graphql-transport-ws` says. Errors of its own, such as a body too large, are made in [`answer`]; those of the
+//! schema leave as the backend sealed them.
 //!
-//! Each operation runs on a task of its own, tracked by the backend, so that a client that hangs up never cancels a write
-//! halfway.
+//! Each operation runs on a task of its own, tracked by the backend. A client that hangs up, or whose time is over, cancels a query,
+//! and never a mutation halfway.
 
 mod accept;
 mod answer;
 mod graphiql;
 mod http;
 mod request;
+mod sse;
 mod ws;
 
-use std::future::Future;
+use std::{future::Future, net::IpAddr, time::Duration};
 
 use async_graphql::{Request, Response, parser::types::OperationType};
 use axum::Router;
 use chrono::{DateTime, Utc};
-use futures_util::Stream;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use futures_util::{Stream, future::Either};
+use tokio::time::timeout;
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
 use tracing::Instrument as _;
 
 pub use answer::{Failure, is_request_error};
@@ -35,6 +41,15 @@ pub const BATCH_MAX: usize = 10;
 
 /// Most operations in flight on one WebSocket.
 pub const SUBSCRIPTIONS_MAX: usize = 100;
+
+/// Who the client is: its own address, or what a trusted proxy says that it is. The server puts it into each request's extensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientAddr(pub IpAddr);
+
+/// Marks, in a response's extensions, an answer that may be compressed: a query's. What a mutation answers may be a secret, and the
+/// size of what was compressed tells of what is in it.
+#[derive(Clone, Copy, Debug)]
+pub struct Compressible;
 
 /// What the transport needs of the application: one request in, one response or a stream of them out.
 pub trait Backend: Clone + Send + Sync + 'static {
@@ -64,7 +79,8 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// When the caller's credential ends, if it does. A WebSocket is closed then.
     fn expires_at(&self, caller: &Self::Caller) -> Option<DateTime<Utc>>;
 
-    /// Executes a query or a mutation. It runs to its end even when nobody waits for the answer any more.
+    /// Executes a query or a mutation. A mutation runs to its end even when nobody waits for the answer any more; a query is dropped
+    /// then, wherever it waits.
     fn execute(
         &self,
         caller: Self::Caller,
@@ -79,7 +95,10 @@ pub trait Backend: Clone + Send + Sync + 'static {
         caller: Self::Caller,
         request: Request,
         meta: RequestMeta,
-    ) -> impl Stream<Item = Response> + Send + 'static;
+    ) -> impl Stream<Item = Item> + Send + 'static;
+
+    /// How long an answer is waited for.
+    fn request_time_max(&self) -> Duration;
 
     /// The time that credentials expire by.
     fn now(&self) -> DateTime<Utc>;
@@ -110,6 +129,16 @@ pub struct RequestMeta {
     pub channel: Channel,
     /// What the request's operation is, as the parsed document says.
     pub operation: OperationType,
+    /// The header `Last-Event-ID`: the cursor of the last item that the client of an event stream was given.
+    pub last_event_id: Option<String>,
+}
+
+/// What a subscription gives.
+#[derive(Debug)]
+pub struct Item {
+    /// Where the item stands in its stream, if it can be gone on with behind it.
+    pub cursor: Option<String>,
+    pub response: Response,
 }
 
 /// How a request came.
@@ -186,6 +215,40 @@ async fn authenticate<B: Backend>(
     })
 }
 
+/// Why there is no answer to an operation.
+#[derive(Clone, Copy, Debug)]
+enum Unanswered {
+    Died,
+    /// It took longer than a request may.
+    Late,
+}
+
+/// Runs an operation on a tracked task of its own and waits for it as long as a request may take. When nobody waits any more, what
+/// only reads is dropped, and what writes runs to its end.
+async fn operate<B: Backend, T: Send + 'static>(
+    backend: &B,
+    only_reads: bool,
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, Unanswered> {
+    let task = backend.tasks().spawn(work.in_current_span());
+    let task = if only_reads {
+        Either::Left(AbortOnDropHandle::new(task))
+    } else {
+        Either::Right(task)
+    };
+    match timeout(backend.request_time_max(), task).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "a request's task did not finish");
+            Err(Unanswered::Died)
+        }
+        Err(_) => {
+            tracing::warn!(only_reads, "a request took too long");
+            Err(Unanswered::Late)
+        }
+    }
+}
+
 /// [`Backend::execute`] on a task of its own. A panic becomes an error without details.
 async fn execute<B: Backend>(
     backend: &B,
@@ -195,9 +258,10 @@ async fn execute<B: Backend>(
 ) -> Response {
     let asked = backend.clone();
     let request_id = meta.request_id.clone();
-    detached(backend, async move {
+    let only_reads = meta.operation == OperationType::Query;
+    operate(backend, only_reads, async move {
         asked.execute(caller, request, meta).await
     })
     .await
-    .unwrap_or_else(|Died| answer::failure(&Failure::internal(), &request_id))
+    .unwrap_or_else(|why| answer::failure(&why.into(), &request_id))
 }

@@ -128,7 +128,7 @@ struct Operation {
     /// Tells operations apart that had the same id one after the other.
     number: u64,
     is_subscription: bool,
-    /// Cancels the subscription. A query or mutation runs to its end.
+    /// Cancels the subscription or query. A mutation runs to its end.
     _stop: DropGuard,
 }
 
@@ -381,6 +381,7 @@ impl<B: Backend> Session<B> {
             origin: self.head.origin.clone(),
             channel: Channel::WebSocket,
             operation,
+            last_event_id: None,
         };
         let is_subscription = operation == OperationType::Subscription;
         let stop = CancellationToken::new();
@@ -390,27 +391,30 @@ impl<B: Backend> Session<B> {
             replies: self.replies.clone(),
         };
         let (backend, caller) = (self.backend.clone(), caller.clone());
-        if is_subscription {
-            let stopped = stop.clone();
-            self.backend.tasks().spawn(
-                async move {
-                    // the stream borrows nothing, so it is dropped here, wherever it waits
-                    stopped
-                        .run_until_cancelled(stream_out(backend, caller, request, meta, speaker))
-                        .await;
+        let work = async move {
+            if is_subscription {
+                stream_out(backend, caller, request, meta, speaker).await
+            } else {
+                speaker
+                    .answer(&execute(&backend, caller, request, meta).await)
+                    .await
+            }
+        };
+        let stopped = (operation != OperationType::Mutation).then(|| stop.clone());
+        self.backend.tasks().spawn(
+            async move {
+                match stopped {
+                    // what it waits for borrows nothing, so it is dropped here, wherever it waits
+                    Some(stopped) => {
+                        stopped.run_until_cancelled(work).await;
+                    }
+                    None => {
+                        let _ = work.await;
+                    }
                 }
-                .in_current_span(),
-            );
-        } else {
-            self.backend.tasks().spawn(
-                async move {
-                    speaker
-                        .answer(&execute(&backend, caller, request, meta).await)
-                        .await
-                }
-                .in_current_span(),
-            );
-        }
+            }
+            .in_current_span(),
+        );
         self.operations.insert(
             id,
             Operation {

@@ -2,12 +2,13 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use entity::{contact, tenant};
+use api::config::Config;
+use entity::{api_key, contact, tenant};
 use futures_util::{StreamExt as _, stream};
 use sea_orm::{ColumnTrait as _, QueryFilter as _};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
-use tests::{Kind, Kit, OPERATOR, Tenant, on_each_database};
+use tests::{Kind, Kit, OPERATOR, Tenant, on_each_database, on_postgres};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -186,11 +187,10 @@ async fn tenant_names(kit: &Kit) -> anyhow::Result<HashSet<String>> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn clients_that_hang_up_lose_nothing_that_others_were_promised() -> anyhow::Result<()> {
-    const CLIENTS: u64 = 300;
     on_each_database(async |kit| {
         let server = kit.serve().await?;
         let address = server.address;
-        let acknowledged: Vec<_> = stream::iter(0..CLIENTS)
+        let acknowledged: Vec<_> = stream::iter(0..WRITES)
             .map(|n| {
                 let patience = if n % 3 == 0 {
                     Duration::from_secs(30)
@@ -209,7 +209,7 @@ async fn clients_that_hang_up_lose_nothing_that_others_were_promised() -> anyhow
             .flatten()
             .collect();
         assert!(
-            acknowledged.len() as u64 >= CLIENTS / 3,
+            acknowledged.len() as u64 >= WRITES / 3,
             "{} were acknowledged",
             acknowledged.len()
         );
@@ -220,6 +220,93 @@ async fn clients_that_hang_up_lose_nothing_that_others_were_promised() -> anyhow
             .collect();
         assert!(lost.is_empty(), "acknowledged and not there: {lost:?}");
 
+        if kit.database == Kind::Postgres {
+            let mut left = 1;
+            for _ in 0..500 {
+                left = idle_in_transaction(&kit).await?;
+                if left == 0 {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            assert_eq!(left, 0, "sessions idle in a transaction");
+        }
+        // A stop waits for what nobody else does: each is whole then, with its two keys, or absent.
+        server.stop().await?;
+        let system = kit.another_process().await?.env.db.system();
+        let tenants = system.find::<tenant::Entity>().all().await?;
+        let keys = system.find::<api_key::Entity>().all().await?;
+        for tenant in tenants {
+            let own = keys.iter().filter(|key| key.tenant_id == tenant.id);
+            assert_eq!(own.count(), 2, "{}", tenant.name);
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// How many of this database's sessions wait for a lock.
+async fn waiting(kit: &Kit) -> anyhow::Result<i64> {
+    let mut conn = PgConnection::connect(kit.database_url()).await?;
+    let row = conn
+        .fetch_one("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+        .await?;
+    Ok(row.try_get(0)?)
+}
+
+async fn until_waiting(kit: &Kit, count: i64) -> anyhow::Result<()> {
+    for _ in 0..2_000 {
+        if waiting(kit).await? == count {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    anyhow::bail!("{} sessions wait, not {count}", waiting(kit).await?)
+}
+
+#[tokio::test]
+async fn a_query_that_nobody_waits_for_is_ended_and_its_connection_comes_back_clean()
+-> anyhow::Result<()> {
+    on_postgres(async |_| {
+        let config = Config {
+            request_timeout_s: 1,
+            ..Config::default()
+        };
+        let kit = Kit::with(Kind::Postgres, config).await?;
+        let acme = kit.tenant("acme").await?;
+        let server = kit.serve().await?;
+        let ask = || {
+            reqwest::Client::new()
+                .post(server.url("/graphql"))
+                .bearer_auth(&acme.secret_key)
+                .header("accept", "application/graphql-response+json")
+                .json(&json!({"query": "{ contacts { totalCount } }"}))
+                .send()
+        };
+        assert_eq!(ask().await?.status(), 200);
+        let mut holder = PgConnection::connect(kit.database_url()).await?;
+        holder
+            .execute("BEGIN; LOCK TABLE contact IN ACCESS EXCLUSIVE MODE")
+            .await?;
+        let answer = ask().await?;
+        assert_eq!(answer.status(), 504);
+        let answer: Value = answer.json().await?;
+        assert_eq!(answer["errors"][0]["extensions"]["code"], "TIMEOUT");
+        {
+            let asked = ask();
+            let mut asked = std::pin::pin!(asked);
+            tokio::select! {
+                answer = &mut asked => panic!("{answer:?}"),
+                waits = until_waiting(&kit, 2) => waits?,
+            }
+        }
+        // The server itself ends both, the lock still being held.
+        until_waiting(&kit, 0).await?;
+        holder.execute("COMMIT").await?;
+        for _ in 0..20 {
+            assert_eq!(ask().await?.status(), 200);
+        }
+        assert_eq!(idle_in_transaction(&kit).await?, 0);
         server.stop().await
     })
     .await

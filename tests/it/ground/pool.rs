@@ -1,8 +1,11 @@
 //! Trap 9: a connection that is checked before each use makes small queries several times slower.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use api::base::{Db, DbOptions};
@@ -72,6 +75,7 @@ async fn a_small_read_is_not_preceded_by_a_check_of_its_connection() -> anyhow::
         let db = Db::connect(&DbOptions {
             url: through.to_string(),
             connections_max: 1,
+            read_timeout: Duration::from_secs(35),
         })
         .await?;
         let read = async || db.system().find::<tenant::Entity>().all().await;

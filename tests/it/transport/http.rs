@@ -213,3 +213,45 @@ async fn hanging_up_does_not_stop_a_mutation() {
     }
     toy.until(|counts| &counts.written, 10).await;
 }
+
+#[tokio::test]
+async fn a_query_that_takes_too_long_is_given_up_and_a_mutation_is_not() {
+    let toy = Running::start().await;
+    let late = |answer: &Value| {
+        assert_eq!(code(answer), "TIMEOUT", "{answer}");
+        assert_eq!(answer.get("data"), None);
+    };
+    let request = ask(&toy, "{ hang }").header(header::ACCEPT, NEW);
+    let (status, answer) = told(request).await;
+    assert_eq!(status, StatusCode::GATEWAY_TIMEOUT);
+    late(&answer);
+    let batch = json!([{"query": "{ hello }"}, {"query": "{ hang }"}]);
+    let (status, answer) = told(post(&toy, batch.to_string())).await;
+    assert_eq!(status, StatusCode::GATEWAY_TIMEOUT);
+    late(&answer);
+    toy.until(|counts| &counts.live, 0).await;
+
+    for (number, body) in [
+        (1, json!({"query": "mutation { write(ms: 4000) }"})),
+        (2, json!([{"query": "mutation { write(ms: 4000) }"}])),
+    ] {
+        let (_, answer) = told(post(&toy, body.to_string())).await;
+        late(&answer);
+        toy.until(|counts| &counts.written, number).await;
+    }
+}
+
+#[tokio::test]
+async fn hanging_up_ends_a_query() {
+    let toy = Running::start().await;
+    let request = ask(&toy, "{ hang }");
+    {
+        let sent = request.send();
+        let mut sent = std::pin::pin!(sent);
+        tokio::select! {
+            answer = &mut sent => panic!("answered before it was dropped: {answer:?}"),
+            () = toy.until(|counts| &counts.live, 1) => {}
+        }
+    }
+    toy.until(|counts| &counts.live, 0).await;
+}

@@ -10,14 +10,20 @@ use std::{
 };
 
 use api::{
-    base::Clock,
-    transport::{self, Backend, Refused, RequestMeta},
+    base::{
+        Clock,
+        gql::{CxExt as _, StreamPlace},
+    },
+    transport::{self, Backend, Item, Refused, RequestMeta},
 };
 use async_graphql::{Context, Object, Request, Response, Schema, Subscription};
 use chrono::{DateTime, Utc};
 use futures_util::{Stream, StreamExt as _, stream};
 use tokio::{net::TcpListener, task::JoinHandle, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Longer than any case waits that is not about it.
+const REQUEST_TIME_MAX: Duration = Duration::from_secs(3);
 
 /// What the fields did.
 #[derive(Default)]
@@ -67,6 +73,14 @@ impl Query {
     async fn nope(&self) -> async_graphql::Result<&str> {
         Err("the field failed".into())
     }
+    /// Waits for ever.
+    async fn hang(&self, ctx: &Context<'_>) -> bool {
+        let _live = Live::new(counts(ctx));
+        std::future::pending().await
+    }
+    async fn long(&self) -> String {
+        "x".repeat(5_000)
+    }
     async fn boom(&self, #[graphql(default = true)] really: bool) -> &str {
         assert!(!really, "a secret of the panic");
         "calm"
@@ -101,6 +115,36 @@ impl Subscriptions {
                 number
             }
         })
+    }
+    /// Numbers behind `after` and below `to`, one each `ms`, each with its own cursor.
+    async fn placed(
+        &self,
+        ctx: &Context<'_>,
+        to: u64,
+        ms: u64,
+        after: Option<String>,
+    ) -> async_graphql::Result<impl Stream<Item = u64> + use<>> {
+        let live = Live::new(counts(ctx));
+        let place = ctx.stream_place();
+        let begin = match place.after(after) {
+            None => 0,
+            Some(cursor) => {
+                cursor
+                    .strip_prefix("at-")
+                    .ok_or("no cursor")?
+                    .parse::<u64>()?
+                    + 1
+            }
+        };
+        Ok(stream::iter(begin..to).then(move |number| {
+            live.produce();
+            let place = Arc::clone(&place);
+            async move {
+                sleep(Duration::from_millis(ms)).await;
+                place.give(&format!("at-{number}"));
+                number
+            }
+        }))
     }
     /// Always has a next item.
     async fn flood(&self, ctx: &Context<'_>) -> impl Stream<Item = String> + use<> {
@@ -165,8 +209,17 @@ impl Backend for Toy {
         _: Who,
         request: Request,
         meta: RequestMeta,
-    ) -> impl Stream<Item = Response> + Send + 'static {
-        self.schema.execute_stream(request.data(meta))
+    ) -> impl Stream<Item = Item> + Send + 'static {
+        let place = Arc::new(StreamPlace::new(meta.last_event_id.clone()));
+        self.schema
+            .execute_stream(request.data(meta).data(Arc::clone(&place)))
+            .map(move |response| Item {
+                cursor: place.take(),
+                response,
+            })
+    }
+    fn request_time_max(&self) -> Duration {
+        REQUEST_TIME_MAX
     }
     fn now(&self) -> DateTime<Utc> {
         Clock::System.now()

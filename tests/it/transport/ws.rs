@@ -425,3 +425,56 @@ async fn a_process_that_stops_answers_mutations_and_closes_streams() {
     drop((writer, reader));
     toy.stopped().await;
 }
+
+#[tokio::test]
+async fn a_query_ends_with_its_socket_or_when_it_is_completed_or_late() {
+    let toy = Running::start().await;
+    let mut socket = Socket::acknowledged(&toy).await;
+    socket.subscribe("1", "{ hang }").await;
+    toy.until(|counts| &counts.live, 1).await;
+    socket.say(json!({"type": "complete", "id": "1"})).await;
+    toy.until(|counts| &counts.live, 0).await;
+    socket.subscribe("2", "{ hang }").await;
+    let error = socket.hear().await;
+    assert_eq!(error["type"], "error", "{error}");
+    assert_eq!(error["payload"][0]["extensions"]["code"], "TIMEOUT");
+    toy.until(|counts| &counts.live, 0).await;
+    socket.subscribe("3", "{ hang }").await;
+    toy.until(|counts| &counts.live, 1).await;
+    drop(socket);
+    toy.until(|counts| &counts.live, 0).await;
+}
+
+/// The server's frame comes every 15 s, and its message with it: scripts in browsers see no frames.
+#[tokio::test]
+async fn the_server_pings_and_a_peer_that_says_nothing_is_left() {
+    let toy = Running::start().await;
+    // Reads nothing, so its library answers nothing either.
+    let mut dead = Socket::acknowledged(&toy).await;
+    dead.subscribe("1", "subscription { count(to: 2, ms: 10000000) }")
+        .await;
+    toy.until(|counts| &counts.live, 1).await;
+    let mut lively = Socket::acknowledged(&toy).await;
+    let (mut frames, mut messages) = (0, 0);
+    while frames < 3 || messages < 3 {
+        match timeout(PATIENCE, lively.0.next())
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap()
+        {
+            Message::Ping(_) => frames += 1,
+            Message::Text(text) => {
+                let message: Value = serde_json::from_str(&text).unwrap();
+                assert_eq!(message, json!({"type": "ping"}));
+                messages += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    // Three pings later than the first 30 s: the dead one is gone, and the lively one was kept.
+    toy.until(|counts| &counts.live, 0).await;
+    drop(dead);
+    lively.subscribe("1", "{ hello }").await;
+    assert_eq!(lively.hear().await["type"], "next");
+}

@@ -39,6 +39,8 @@ pub struct DbOptions {
     pub url: String,
     /// PostgreSQL connections at most; 4 to 16 measured best.
     pub connections_max: u32,
+    /// How long PostgreSQL works on a statement that only reads: longer than anybody waits for it.
+    pub read_timeout: Duration,
 }
 
 impl Db {
@@ -62,6 +64,7 @@ impl Db {
                 writer,
                 pipeline,
                 url: options.url.clone(),
+                read_timeout: options.read_timeout,
                 statements,
             }),
         })

@@ -89,9 +89,10 @@ impl Pipeline {
 
     async fn try_connect(options: &DbOptions) -> anyhow::Result<Self> {
         let mut config = tokio_postgres::Config::from_str(&url_for_driver(&options.url)?)?;
-        config.application_name("growthos reads").options(
-            "-c timezone=UTC -c statement_timeout=30s -c default_transaction_read_only=on",
-        );
+        config.application_name("growthos reads").options(format!(
+            "-c timezone=UTC -c statement_timeout={} -c default_transaction_read_only=on",
+            options.read_timeout.as_millis()
+        ));
         let recycling = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::message::say;
 use crate::transport::{
-    Backend, RequestMeta,
+    Backend, Item, RequestMeta,
     answer::{self, Failure, is_request_error},
 };
 
@@ -70,10 +70,12 @@ pub(super) async fn stream_out<B: Backend>(
     let responses = stream::once(async move { backend.subscribe(caller, request, meta) }).flatten();
     let mut responses = pin!(AssertUnwindSafe(responses).catch_unwind());
     while let Some(item) = responses.next().await {
-        let response = item.unwrap_or_else(|_| {
+        let response = if let Ok(Item { response, .. }) = item {
+            response
+        } else {
             tracing::error!(request_id, "a subscription panicked");
             answer::failure(&Failure::internal(), &request_id)
-        });
+        };
         if is_request_error(&response) {
             return speaker
                 .say(vec![say::error(&speaker.id, &response)], true)

@@ -1,27 +1,42 @@
 //! The HTTP server: every route, what lies around them all, and how it starts and stops.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+mod listen;
+mod proxy;
+mod tls;
+
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts as Head},
+    http::{
+        Extensions, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts as Head,
+    },
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
-    serve::ListenerExt as _,
 };
+use ipnet::IpNet;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tower_http::{
+    CompressionLevel,
+    compression::{
+        CompressionLayer,
+        predicate::{Predicate, SizeAbove},
+    },
     cors::{AllowCredentials, AllowHeaders, AllowMethods, AllowOrigin, CorsLayer, MaxAge},
     trace::{DefaultOnRequest, DefaultOnResponse, TraceLayer},
 };
 use tracing::{Instrument as _, Level, Span};
 
+use self::{
+    listen::{Listening, listen},
+    tls::Tls,
+};
 use crate::{
     app::App,
     ingest::{self, Ingest},
@@ -35,6 +50,9 @@ const REQUEST_ID_BYTES_MAX: usize = 64;
 
 /// How long a browser may remember what CORS allows.
 const CORS_MAX_AGE: Duration = Duration::from_hours(2);
+
+/// Shorter answers fit into a packet as they are.
+const COMPRESSED_BYTES_MIN: u16 = 1024;
 
 /// How often the metrics' histograms are folded, so that they do not grow between two scrapes.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
@@ -52,8 +70,9 @@ pub fn router(app: &App) -> Router {
         Arc::clone(&app.posthog),
         app.tasks.clone(),
     );
+    let trusted: Arc<[IpNet]> = app.config.trusted_proxies.clone().into();
     Router::new()
-        .merge(transport::router(app.clone()))
+        .merge(transport::router(app.clone()).layer(compression()))
         .merge(ingest::router(ingest))
         .merge(health)
         .layer(cors(app))
@@ -64,6 +83,17 @@ pub fn router(app: &App) -> Router {
                 .on_response(DefaultOnResponse::new().level(Level::DEBUG)),
         )
         .layer(middleware::from_fn_with_state(app.clone(), name_request))
+        .layer(middleware::from_fn_with_state(trusted, proxy::tell_client))
+}
+
+/// Compresses what the transport says may be, see [`transport::Compressible`].
+fn compression() -> CompressionLayer<impl Predicate> {
+    let may_be = |_, _, _: &_, extensions: &Extensions| {
+        extensions.get::<transport::Compressible>().is_some()
+    };
+    CompressionLayer::new()
+        .quality(CompressionLevel::Fastest)
+        .compress_when(SizeAbove::new(COMPRESSED_BYTES_MIN).and(may_be))
 }
 
 fn span(request: &Request) -> Span {
@@ -167,12 +197,22 @@ async fn metrics() -> Response {
 /// has passed. The database is closed at the end.
 pub async fn serve(app: App, listener: TcpListener) -> anyhow::Result<()> {
     let patience = Duration::from_secs(app.config.shutdown_timeout_s);
-    let routes = router(&app).into_make_service_with_connect_info::<SocketAddr>();
-    let listener = listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(%error, "a connection would not send at once");
-        }
-    });
+    let tls = match (&app.config.tls_certificate, &app.config.tls_key) {
+        (Some(certificate), Some(key)) => Some(Arc::new(Tls::load(certificate, key)?)),
+        _ => None,
+    };
+    if let Some(tls) = tls.clone() {
+        let stopping = app.stopping.clone();
+        app.tasks.spawn(async move {
+            stopping.run_until_cancelled(tls.follow()).await;
+        });
+    }
+    let listening = Listening {
+        routes: router(&app),
+        tls,
+        connections_max: app.config.connections_max,
+        stopping: app.stopping.clone(),
+    };
     app.feed_streams();
     let upkeep = app.stopping.clone();
     app.tasks.spawn(
@@ -183,32 +223,18 @@ pub async fn serve(app: App, listener: TcpListener) -> anyhow::Result<()> {
         }
         .in_current_span(),
     );
-    let mut server = std::pin::pin!(
-        axum::serve(listener, routes)
-            .with_graceful_shutdown(app.stopping.clone().cancelled_owned())
-            .into_future()
-    );
-    let early = tokio::select! {
-        ended = &mut server => Some(ended),
-        () = app.stopping.cancelled() => None,
-    };
-    // Where the server ended by itself, the rest is to stop as well.
-    app.stopping.cancel();
-    app.tasks.close();
-    let drained = timeout(patience, async {
-        let ended = if let Some(early) = early {
-            early
-        } else {
-            server.await
-        };
-        ended?;
+    let served = async {
+        listen(listening, listener).await;
+        app.tasks.close();
         app.tasks.wait().await;
-        anyhow::Ok(())
-    })
-    .await;
-    match drained {
-        Ok(done) => done?,
-        Err(_) => tracing::warn!(
+    };
+    let late = async {
+        app.stopping.cancelled().await;
+        sleep(patience).await;
+    };
+    tokio::select! {
+        () = served => {}
+        () = late => tracing::warn!(
             timeout_s = patience.as_secs(),
             "some requests or tasks did not end in time and are cut off"
         ),
