@@ -1,7 +1,7 @@
 //! The room's part of the schema.
 
 use async_graphql::{Context, ID, InputObject, Json, Object, SimpleObject};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use entity::{Id, metric, posthog_connection};
 use serde_json::{Map, Value};
 
@@ -14,6 +14,7 @@ use super::{
 use crate::base::{
     Cx, Error, ErrorCode, Listing, PageArgs, Result, SortBy, UserError,
     gql::{self, CxExt, Duration, UserErrors, outcome},
+    instant::Instant,
     page,
 };
 
@@ -65,16 +66,16 @@ impl PosthogConnection {
         Json(&self.0.capabilities)
     }
     /// When the capabilities were found.
-    async fn probed_at(&self) -> Option<DateTime<Utc>> {
-        self.0.probed_at
+    async fn probed_at(&self) -> Option<Instant> {
+        self.0.probed_at.map(Instant)
     }
     /// How events get to PostHog.
     async fn forwarder(&self) -> PosthogForwarder<'_> {
         PosthogForwarder(&self.0)
     }
     /// When the tenant first connected.
-    async fn created_at(&self) -> DateTime<Utc> {
-        self.0.created_at
+    async fn created_at(&self) -> Instant {
+        self.0.created_at.into()
     }
 }
 
@@ -93,8 +94,8 @@ impl PosthogForwarder<'_> {
         self.0.forward_error.as_deref()
     }
     /// When sending is tried next; null while there is nothing to send.
-    async fn next_attempt_at(&self) -> Option<DateTime<Utc>> {
-        self.0.forward_at
+    async fn next_attempt_at(&self) -> Option<Instant> {
+        self.0.forward_at.map(Instant)
     }
 }
 
@@ -175,12 +176,12 @@ impl Metric {
         Duration(TimeDelta::seconds(self.0.window_s))
     }
     /// When it was first saved.
-    async fn created_at(&self) -> DateTime<Utc> {
-        self.0.created_at
+    async fn created_at(&self) -> Instant {
+        self.0.created_at.into()
     }
     /// When it was last saved.
-    async fn updated_at(&self) -> DateTime<Utc> {
-        self.0.updated_at
+    async fn updated_at(&self) -> Instant {
+        self.0.updated_at.into()
     }
 }
 
@@ -242,7 +243,7 @@ struct HogqlResult {
     /// The limit that held, in rows.
     limit: Option<u64>,
     /// When PostHog computed it.
-    as_of: DateTime<Utc>,
+    as_of: Instant,
     /// Whether it was computed for an earlier call.
     is_cached: bool,
 }
@@ -311,7 +312,7 @@ impl PosthogQuery {
             rows: Json(table.rows.clone()),
             has_more: table.has_more,
             limit: table.limit,
-            as_of: table.as_of,
+            as_of: table.as_of.into(),
             is_cached,
         });
         Some(shown.map_err(Into::into))

@@ -79,13 +79,30 @@ pub fn subscribe(
     }
 }
 
+/// Directives that are the language's own: every client knows them, and no other server exports them.
+const SPECIFIED_DIRECTIVES: [&str; 5] = ["deprecated", "include", "oneOf", "skip", "specifiedBy"];
+
 /// The schema in GraphQL's own language, sorted, so that a difference shows a change.
 pub fn sdl() -> String {
-    build().finish().sdl_with_options(
+    let mut sdl = build().finish().sdl_with_options(
         SDLExportOptions::new()
             .sorted_fields()
             .sorted_arguments()
             .sorted_enum_items()
             .include_specified_by(),
-    )
+    );
+    for name in SPECIFIED_DIRECTIVES {
+        let definition = format!("\"\"\"\ndirective @{name}");
+        if let Some(text_end) = sdl.find(&definition) {
+            let begin = sdl[..text_end].rfind("\"\"\"\n").unwrap_or(text_end);
+            let length = sdl[text_end + 4..].find('\n').unwrap_or_default();
+            sdl.replace_range(begin..text_end + 4 + length + 1, "");
+        }
+    }
+    // The engine exports what a directive is for, but not what its arguments are.
+    let key = format!(
+        "(\n\t\"\"\"\n\t{}\n\t\"\"\"\n\tkey: String!\n)",
+        idempotent::KEY
+    );
+    sdl.replace("@idempotent(key: String!)", &format!("@idempotent{key}"))
 }

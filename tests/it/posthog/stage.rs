@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use api::{
-    base::{Actor, Outbound, gql},
+    base::{Actor, Outbound, gql, instant},
     contact::{self, Claim, Incoming, Link, TraitChanges},
     posthog::{
         ContactAnalytics, Posthog, PosthogConnection, PosthogMutation, PosthogQuery, loaders,
@@ -12,7 +12,7 @@ use api::{
 use async_graphql::{
     Context, EmptySubscription, ID, MergedObject, Object, Request, Schema, Variables,
 };
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use entity::{
     Id,
     contact_identifier::{Kind, Verification},
@@ -134,7 +134,7 @@ impl Stage {
 
 /// As GraphQL shows an instant.
 pub(super) fn shown(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::AutoSi, false)
+    instant::text(at)
 }
 
 pub(super) const CONNECT: &str = "mutation($input: PosthogConnectInput!) { posthogConnect(input: $input) {

@@ -1,7 +1,6 @@
 //! Filters of events, and of contacts by what they did.
 
 use async_graphql::{ID, InputObject};
-use chrono::{DateTime, Utc};
 use entity::{ContactId, contact, contact_alias, event};
 use sea_orm::{
     ColumnTrait, Condition,
@@ -12,6 +11,7 @@ use crate::{
     base::{
         Error, Result, Scope,
         filter::{DateTimeFilter, StringFilter},
+        instant::Instant,
         storable,
     },
     contact::queries,
@@ -33,9 +33,9 @@ pub struct ContactEventMatch {
     #[graphql(validator(max_length = 200))]
     pub name: String,
     /// Later than this instant.
-    pub after: Option<DateTime<Utc>>,
+    pub after: Option<Instant>,
     /// Earlier than this instant.
-    pub before: Option<DateTime<Utc>>,
+    pub before: Option<Instant>,
 }
 
 /// Which events. All that is given must hold.
@@ -69,8 +69,8 @@ impl ContactEventMatch {
         let mut events = scope.subquery::<event::Entity>();
         events
             .and_where(Column::Name.eq(storable(self.name.clone())))
-            .and_where_option(self.after.map(|at| Column::OccurredAt.gt(at)))
-            .and_where_option(self.before.map(|at| Column::OccurredAt.lt(at)));
+            .and_where_option(self.after.map(|at| Column::OccurredAt.gt(at.0)))
+            .and_where_option(self.before.map(|at| Column::OccurredAt.lt(at.0)));
         events
     }
 
