@@ -121,7 +121,7 @@ mod tests {
                 .unwrap();
             assert_eq!(
                 text(at),
-                at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
+                at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)
             );
         }
     }

@@ -32,7 +32,7 @@ use crate::base::{
 
 use delivery::NudgeInteraction;
 pub use delivery::{NudgeDelivery, NudgeListArgs, of_contact};
-pub use node::{Nudge, find};
+pub use node::{Nudge, NudgeVersion, find, find_version};
 
 /// The contact that the caller is.
 fn own_contact(ctx: &Context<'_>) -> Result<ContactId> {

@@ -24,7 +24,7 @@ pub use commands::{
 };
 pub use graphql::{
     Nudge, NudgeDelivery, NudgeListArgs, NudgeMutation as Mutation, NudgeQuery as Query,
-    NudgeSubscription as Subscription, find, of_contact,
+    NudgeSubscription as Subscription, NudgeVersion, find, find_version, of_contact,
 };
 pub use queries::Reads;
 pub use rules::{Action, Content, Operator, State};

@@ -26,6 +26,12 @@ fn posthog<'a>(ctx: &Context<'a>) -> &'a std::sync::Arc<Posthog> {
 /// A tenant's connection to its PostHog project.
 pub struct PosthogConnection(posthog_connection::Model);
 
+impl From<posthog_connection::Model> for PosthogConnection {
+    fn from(row: posthog_connection::Model) -> Self {
+        Self(row)
+    }
+}
+
 impl PosthogConnection {
     /// The tenant's connection, if there is one.
     pub async fn of(cx: &Cx) -> Result<Option<Self>> {
@@ -34,10 +40,11 @@ impl PosthogConnection {
 }
 
 /// A tenant's connection to its PostHog project.
-#[Object]
+// Relay takes every type whose name ends in `Connection` for a list.
+#[Object(name = "PosthogIntegration")]
 impl PosthogConnection {
     /// The connection's id.
-    async fn id(&self) -> ID {
+    pub(crate) async fn id(&self) -> ID {
         self.0.id.to_string().into()
     }
     /// Where events are sent and flags are asked for.
@@ -130,10 +137,17 @@ struct PosthogConnectPayload {
     errors: UserErrors,
 }
 
+/// The connection to forget.
+#[derive(InputObject)]
+struct PosthogDisconnectInput {
+    /// The connection's id, as `tenant.posthog` gives it.
+    id: ID,
+}
+
 /// The end of a connection.
 #[derive(SimpleObject)]
 struct PosthogDisconnectPayload {
-    /// The id of the connection that was forgotten; null when there was none.
+    /// The id of the connection that was forgotten; null when nothing was.
     disconnected_id: Option<ID>,
     #[graphql(flatten)]
     errors: UserErrors,
@@ -152,7 +166,7 @@ impl From<metric::Model> for Metric {
 #[Object]
 impl Metric {
     /// The metric's id.
-    async fn id(&self) -> ID {
+    pub(crate) async fn id(&self) -> ID {
         self.0.id.to_string().into()
     }
     /// What `analytics.metric(key:)` names it by.
@@ -367,14 +381,22 @@ impl PosthogMutation {
     async fn posthog_disconnect(
         &self,
         ctx: &Context<'_>,
+        #[graphql(desc = "Which connection.")] input: PosthogDisconnectInput,
     ) -> async_graphql::Result<PosthogDisconnectPayload> {
-        let done = ctx
-            .cx()?
-            .write(async |tx| commands::disconnect(tx).await)
-            .await;
-        let (id, errors) = outcome(done)?;
+        let deleted = ctx.cx()?.write(async |tx| {
+            let id = Id::<posthog_connection::Entity>::parse(&input.id);
+            match id {
+                Some(id) if tx.delete(id).await? => Ok(id),
+                _ => Err(Error::user(
+                    ErrorCode::NotFound,
+                    "id",
+                    format!("there is no connection {:?}", *input.id),
+                )),
+            }
+        });
+        let (id, errors) = outcome(deleted.await)?;
         Ok(PosthogDisconnectPayload {
-            disconnected_id: id.flatten().map(|id| id.to_string().into()),
+            disconnected_id: id.map(|id| id.to_string().into()),
             errors,
         })
     }

@@ -20,13 +20,19 @@ use crate::{
 const REPLAY_MAX: usize = 100;
 
 /// An event that a consumer gave up on. Nothing is lost: it is replayed when the cause is mended.
-pub(super) struct DeadLetter(dead_letter::Model);
+pub struct DeadLetter(dead_letter::Model);
+
+impl From<dead_letter::Model> for DeadLetter {
+    fn from(row: dead_letter::Model) -> Self {
+        Self(row)
+    }
+}
 
 /// An event that a consumer gave up on. Nothing is lost: it is replayed when the cause is mended.
 #[Object]
 impl DeadLetter {
     /// The letter's id.
-    async fn id(&self) -> ID {
+    pub(crate) async fn id(&self) -> ID {
         self.0.id.to_string().into()
     }
     /// Who gave up: a module's name, or `posthog_forward`, which sends to PostHog.

@@ -18,8 +18,9 @@ use futures_util::{Stream, StreamExt as _, stream};
 
 use crate::{nudge, posthog, tenant as tenant_room};
 pub use contact::Contact;
+pub use dead_letter::DeadLetter;
 pub use event::Event;
-pub use node::Node;
+pub use node::{Found, Node};
 
 /// What can be read.
 #[derive(MergedObject, Default)]

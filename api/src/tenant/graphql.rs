@@ -17,7 +17,8 @@ use crate::base::{
 #[graphql(complex)]
 pub struct Tenant {
     /// Names the tenant; does not change.
-    id: ID,
+    #[graphql(owned)]
+    pub(crate) id: ID,
     /// What people call it.
     name: String,
     /// When it was made.
@@ -41,7 +42,8 @@ impl From<tenant::Model> for Tenant {
 #[derive(SimpleObject)]
 pub struct ApiKey {
     /// Names the key; it is not the key.
-    id: ID,
+    #[graphql(owned)]
+    pub(crate) id: ID,
     /// Where it may be used.
     kind: ApiKeyKind,
     /// What people call it.

@@ -161,7 +161,7 @@ async fn a_time_out_of_reason_is_refused() -> anyhow::Result<()> {
         Ear::of(&kit, &acme).listen().await?;
         let token = kit.contact_token(&acme, contact).await?;
         let delivery = deliveries(&acme).await?[0].id.to_string();
-        for at in ["2026-01-01T09:05:01Z", "2025-10-01T09:00:00Z", "9999-12-31T23:59:59Z", "-9999-01-01T00:00:00Z"] {
+        for at in ["2026-01-01T09:05:01Z", "2025-10-01T09:00:00Z", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"] {
             let told = json!([{"deliveryId": delivery, "kind": "DISPLAYED", "clientId": "c", "at": at}]);
             let refused = record(&kit, &token, told).await;
             assert_eq!(refused["userErrors"][0]["field"], "interactions.0.at", "{at} {refused}");

@@ -117,6 +117,15 @@ impl Stage {
         );
         tenant
     }
+    /// Forgets the tenant's connection and gives its id.
+    pub(super) async fn disconnect(&self, tenant: &Tenant) -> String {
+        let shown = self.gql(tenant, "{ connection { id } }", json!({})).await;
+        let id = &shown["data"]["connection"]["id"];
+        let gone = self.gql(tenant, DISCONNECT, json!({"id": id})).await;
+        let forgotten = json!({"disconnectedId": id, "userErrors": []});
+        assert_eq!(gone["data"]["posthogDisconnect"], forgotten, "{gone}");
+        id.as_str().unwrap().to_owned()
+    }
     pub(super) async fn save_metric(&self, tenant: &Tenant, key: &str, expression: &str) -> Value {
         let input = json!({"input": {"key": key, "expression": expression}});
         let saved = self
@@ -136,6 +145,8 @@ impl Stage {
 pub(super) fn shown(at: DateTime<Utc>) -> String {
     instant::text(at)
 }
+
+pub(super) const DISCONNECT: &str = "mutation($id: ID!) { posthogDisconnect(input: {id: $id}) { disconnectedId userErrors { code field } } }";
 
 pub(super) const CONNECT: &str = "mutation($input: PosthogConnectInput!) { posthogConnect(input: $input) {
     connection { id ingestHost apiHost uiHost projectId hasPersonalApiKey capabilities probedAt forwarder { behind lastError nextAttemptAt } }

@@ -62,7 +62,8 @@ pub enum IdentifierVerification {
 #[derive(SimpleObject)]
 pub struct Identifier {
     /// The identifier's own id.
-    id: ID,
+    #[graphql(owned)]
+    pub(crate) id: ID,
     /// What it is.
     kind: IdentifierKind,
     /// The id, the address or the number, as it came.

@@ -47,7 +47,7 @@ impl From<Arc<Offer>> for NudgeDelivery {
 #[Object]
 impl NudgeDelivery {
     /// The delivery's id: what interactions name.
-    async fn id(&self) -> ID {
+    pub(crate) async fn id(&self) -> ID {
         self.row.id.to_string().into()
     }
     /// The nudge.

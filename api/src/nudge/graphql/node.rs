@@ -121,6 +121,14 @@ pub async fn find(
     Ok(Reads::of(ctx)?.nudges.ask(id).await?.map(Nudge))
 }
 
+/// The version of this id; `None` where there is none.
+pub async fn find_version(
+    ctx: &Context<'_>,
+    id: Id<nudge_version::Entity>,
+) -> async_graphql::Result<Option<NudgeVersion>> {
+    Ok(Reads::of(ctx)?.versions.ask(id).await?.map(NudgeVersion))
+}
+
 /// How many deliveries of a nudge there were. One delivery may count in several of them.
 #[derive(SimpleObject)]
 struct NudgeDeliveryCounts {
@@ -160,13 +168,13 @@ impl From<Counts> for NudgeDeliveryCounts {
 }
 
 /// What a nudge says, where, and when. A published one never changes.
-struct NudgeVersion(Arc<nudge_version::Model>);
+pub struct NudgeVersion(Arc<nudge_version::Model>);
 
 /// What a nudge says, where, and when. A published one never changes.
 #[Object]
 impl NudgeVersion {
     /// The version's id.
-    async fn id(&self) -> ID {
+    pub(crate) async fn id(&self) -> ID {
         self.0.id.to_string().into()
     }
     /// 1 for the nudge's first version, and one more for each.

@@ -273,7 +273,8 @@ impl ContactAnalytics {
         &self,
         ctx: &Context<'_>,
         #[graphql(
-            desc = "Only the flags of these keys; those that do not exist are left out. Without it, all flags."
+            desc = "Only the flags of these keys, at most 100; those that do not exist are left out. Without it, all flags.",
+            validator(max_items = 100)
         )]
         keys: Option<Vec<String>>,
     ) -> Option<async_graphql::Result<Vec<FeatureFlagValue>>> {
