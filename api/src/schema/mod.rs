@@ -94,11 +94,13 @@ pub fn sdl() -> String {
     );
     for name in SPECIFIED_DIRECTIVES {
         let definition = format!("\"\"\"\ndirective @{name}");
-        if let Some(text_end) = sdl.find(&definition) {
-            let begin = sdl[..text_end].rfind("\"\"\"\n").unwrap_or(text_end);
-            let length = sdl[text_end + 4..].find('\n').unwrap_or_default();
-            sdl.replace_range(begin..text_end + 4 + length + 1, "");
-        }
+        let Some(quotes) = sdl.find(&definition) else {
+            continue;
+        };
+        let begin = sdl[..quotes].rfind("\"\"\"\n").unwrap_or(quotes);
+        let line = quotes + "\"\"\"\n".len();
+        let end = sdl[line..].find('\n').map_or(sdl.len(), |at| line + at + 1);
+        sdl.replace_range(begin..end, "");
     }
     // The engine exports what a directive is for, but not what its arguments are.
     let key = format!(

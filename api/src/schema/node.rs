@@ -129,7 +129,8 @@ async fn find(ctx: &Context<'_>, id: &ID) -> async_graphql::Result<Option<Node>>
         let version = nudge::find_version(ctx, id).await?;
         return Ok(version.map(Node::NudgeVersion));
     }
-    find_more(ctx, id).await
+    // Its future is large, and every `node` would carry it.
+    Box::pin(find_more(ctx, id)).await
 }
 
 /// Of the types that other fields show by the list, or one a tenant.
