@@ -172,6 +172,7 @@ impl App {
         // Loaders are made anew with this request's `Cx`, so that a batch never mixes tenants.
         request
             .data(contact::Loaders::new(&cx))
+            .data(schema::Found::new(&cx))
             .data(posthog::loaders(&cx, &self.posthog))
             .data(nudge::Reads::new(&cx))
             .data(cx)

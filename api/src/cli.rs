@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     app::{App, Parts, install_crypto},
-    base::{Actor, Clock, Cx, Db},
+    base::{Actor, Clock, Cx, Db, instant},
     config::{self, Config},
     demo, doctor,
     posthog::{flag::lines, hogql_corpus},
@@ -294,14 +294,14 @@ async fn list_tenants(app: &App, as_json: bool, out: &mut impl Write) -> anyhow:
         return Ok(());
     }
     for row in rows {
-        let state = row
-            .suspended_at
-            .map_or_else(String::new, |at| format!("  suspended {}", at.to_rfc3339()));
+        let state = row.suspended_at.map_or_else(String::new, |at| {
+            format!("  suspended {}", instant::text(at))
+        });
         writeln!(
             out,
             "{}  {}  {}{state}",
             row.id,
-            row.created_at.to_rfc3339(),
+            instant::text(row.created_at),
             row.name
         )?;
     }

@@ -88,7 +88,7 @@ async fn identify_joins_a_visitor_with_a_known_person_and_both_ids_lead_to_one_c
                     {"kind": "EMAIL", "value": "Ann@example.com", "verification": "ASSERTED_BY_BACKEND"},
                 ],
                 "attribution": {
-                    "firstTouch": {"at": "2025-12-31T10:00:00+00:00", "source": "news", "referralCode": "BOB7",
+                    "firstTouch": {"at": "2025-12-31T10:00:00Z", "source": "news", "referralCode": "BOB7",
                         "landingUrl": "https://acme.test/?utm_source=news&ref=BOB7", "clickIds": {}},
                     "lastTouch": {"source": "news"},
                 },
@@ -240,14 +240,14 @@ async fn a_time_far_ahead_is_now_and_a_null_character_is_replaced() -> anyhow::R
             track(&kit, &acme.secret_key, json!({"event": name, "userId": "u1", "timestamp": at, "properties": {"a\0": ["b\0"]}})).await;
         }
         let seen = ask(&kit, &acme.secret_key, "{ events(filter: {source: {eq: \"api\"}}) { edges { node { name occurredAt receivedAt properties } } } }", json!({})).await;
-        let now = "2026-01-01T09:00:00+00:00";
+        let now = "2026-01-01T09:00:00Z";
         let properties = json!({"a\u{fffd}": ["b\u{fffd}"]});
         assert_eq!(
             seen["events"]["edges"],
             json!([
-                {"node": {"name": "ahead", "occurredAt": "2026-01-02T07:59:00+00:00", "receivedAt": now, "properties": properties}},
+                {"node": {"name": "ahead", "occurredAt": "2026-01-02T07:59:00Z", "receivedAt": now, "properties": properties}},
                 {"node": {"name": "broken", "occurredAt": now, "receivedAt": now, "properties": properties}},
-                {"node": {"name": "early", "occurredAt": "2025-12-31T23:59:59.123456+00:00", "receivedAt": now, "properties": properties}},
+                {"node": {"name": "early", "occurredAt": "2025-12-31T23:59:59.123456Z", "receivedAt": now, "properties": properties}},
             ])
         );
         Ok(())

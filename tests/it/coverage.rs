@@ -46,7 +46,8 @@ use Answer::{Code, Data, Silence};
 struct Try {
     field: &'static str,
     by: By,
-    /// Capitals stand for the victim's ids: `CONTACT`, `EVENT`, `KEY`, `METRIC`, `NUDGE`, `DELIVERY`, `LETTER`, `TENANT`.
+    /// Capitals stand for the victim's ids: `CONTACT`, `IDENTIFIER`, `EVENT`, `KEY`, `METRIC`, `NUDGE`, `VERSION`, `DELIVERY`,
+    /// `LETTER`, `POSTHOG`, `TENANT`.
     document: &'static str,
     answer: Answer,
 }
@@ -124,8 +125,8 @@ const TRIES: &[Try] = &[
     tried(
         "nodes",
         Key,
-        r#"{ nodes(ids: ["CONTACT", "EVENT", "KEY", "METRIC", "NUDGE", "DELIVERY", "LETTER", "TENANT"]) { id } }"#,
-        Data(r#"{"nodes": [null, null, null, null, null, null, null, null]}"#),
+        r#"{ nodes(ids: ["CONTACT", "EVENT", "KEY", "METRIC", "NUDGE", "DELIVERY", "LETTER", "TENANT", "POSTHOG", "IDENTIFIER", "VERSION"]) { id } }"#,
+        Data(r#"{"nodes": [null, null, null, null, null, null, null, null, null, null, null]}"#),
     ),
     tried(
         "nudge",
@@ -254,8 +255,10 @@ const TRIES: &[Try] = &[
     tried(
         "posthogDisconnect",
         Key,
-        "mutation { posthogDisconnect { disconnectedId userErrors { code } } }",
-        Data(r#"{"posthogDisconnect": {"disconnectedId": null, "userErrors": []}}"#),
+        "mutation { posthogDisconnect(input: {id: \"POSTHOG\"}) { disconnectedId userErrors { code } } }",
+        Data(
+            r#"{"posthogDisconnect": {"disconnectedId": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#,
+        ),
     ),
     tried(
         "tenantCreate",
@@ -364,17 +367,27 @@ impl Victim {
             event: EventId::parse(&event_id).unwrap(),
             nudge: Id::parse(&nudge_id).unwrap(),
         };
-        let (delivery_id, letter_id) = rows.add(&tenant.cx).await?;
+        let (delivery_id, letter_id, posthog_id) = rows.add(&tenant.cx).await?;
+        let shown = "query($contact: ID!, $nudge: ID!) { contact(id: $contact) { identifiers { id } } nudge(id: $nudge) { liveVersion { id } } }";
+        let ids = json!({"contact": contact_id, "nudge": nudge_id});
+        let shown = ask(kit, sk, shown, ids).await;
+        let text = |id: &Value| id.as_str().unwrap().to_owned();
         Ok(Self {
             ids: vec![
                 ("CONTACT", contact_id),
                 ("DELIVERY", delivery_id),
                 ("EVENT", event_id),
+                (
+                    "IDENTIFIER",
+                    text(&shown["contact"]["identifiers"][0]["id"]),
+                ),
                 ("KEY", key_id),
                 ("LETTER", letter_id),
                 ("METRIC", metric_id),
                 ("NUDGE", nudge_id),
+                ("POSTHOG", posthog_id),
                 ("TENANT", tenant.id.to_string()),
+                ("VERSION", text(&shown["nudge"]["liveVersion"]["id"])),
             ],
             tenant,
         })
@@ -426,6 +439,53 @@ impl Victim {
     }
 }
 
+#[tokio::test]
+async fn whoever_may_read_an_object_finds_it_by_its_id() -> anyhow::Result<()> {
+    /// What stands for an object of each type, and whether the contact that it is about may read it.
+    const TYPES: [(&str, &str, bool); 11] = [
+        ("CONTACT", "Contact", true),
+        ("DELIVERY", "NudgeDelivery", true),
+        ("EVENT", "Event", true),
+        ("IDENTIFIER", "Identifier", true),
+        ("KEY", "ApiKey", false),
+        ("LETTER", "DeadLetter", false),
+        ("METRIC", "Metric", false),
+        ("NUDGE", "Nudge", false),
+        ("POSTHOG", "PosthogIntegration", false),
+        ("TENANT", "Tenant", false),
+        ("VERSION", "NudgeVersion", false),
+    ];
+    on_each_database(async |kit| {
+        let victim = Victim::new(&kit).await?;
+        let sk = &victim.tenant.secret_key;
+        let contact = ContactId::parse(&victim.named_in("CONTACT")).unwrap();
+        let own = kit.contact_token(&victim.tenant, contact).await?;
+        let input = json!({"externalId": "stranger"});
+        let stranger = ContactId::parse(&upsert(&kit, &victim.tenant, input).await).unwrap();
+        let stranger = kit.contact_token(&victim.tenant, stranger).await?;
+        for (capitals, name, is_own) in TYPES {
+            let id = victim.named_in(capitals);
+            let query = "query($id: ID!) { node(id: $id) { __typename id } }";
+            let found = json!({"node": {"__typename": name, "id": id}});
+            assert_eq!(ask(&kit, sk, query, json!({"id": id})).await, found);
+            for (token, data) in [(&own, &found), (&stranger, &json!({"node": null}))] {
+                let answer = kit.gql(token, query, json!({"id": id})).await;
+                if is_own {
+                    assert_eq!((&answer["data"], &answer["errors"]), (data, &Value::Null));
+                } else {
+                    assert_eq!(answer["data"]["node"], Value::Null);
+                    assert_eq!(
+                        answer["errors"][0]["extensions"]["code"], "FORBIDDEN",
+                        "{name}"
+                    );
+                }
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
 /// What no mutation makes by itself: a delivery, a dead letter and a connection.
 #[derive(Clone, Copy)]
 struct Rows {
@@ -435,7 +495,7 @@ struct Rows {
 }
 
 impl Rows {
-    async fn add(self, cx: &Cx) -> anyhow::Result<(String, String)> {
+    async fn add(self, cx: &Cx) -> anyhow::Result<(String, String, String)> {
         let version = cx
             .db()
             .find::<nudge_version::Entity>()
@@ -475,24 +535,29 @@ impl Rows {
                         replayed_at: Set(None),
                     })
                     .await?;
-                tx.insert(posthog_connection::ActiveModel {
-                    id: Set(tx.new_id()),
-                    tenant_id: Set(tx.tenant()),
-                    ingest_host: Set("https://eu.example.com".to_owned()),
-                    api_host: Set("https://eu.example.com".to_owned()),
-                    ui_host: Set("https://eu.example.com".to_owned()),
-                    project_id: Set("1".to_owned()),
-                    project_token: Set("phc_secret".to_owned()),
-                    capabilities: Set(json!({})),
-                    forwarded_xid: Set(0),
-                    forwarded_seq: Set(0),
-                    forward_attempt: Set(0),
-                    created_at: Set(tx.now()),
-                    updated_at: Set(tx.now()),
-                    ..Default::default()
-                })
-                .await?;
-                Ok((delivery.id.to_string(), letter.id.to_string()))
+                let posthog = tx
+                    .insert(posthog_connection::ActiveModel {
+                        id: Set(tx.new_id()),
+                        tenant_id: Set(tx.tenant()),
+                        ingest_host: Set("https://eu.example.com".to_owned()),
+                        api_host: Set("https://eu.example.com".to_owned()),
+                        ui_host: Set("https://eu.example.com".to_owned()),
+                        project_id: Set("1".to_owned()),
+                        project_token: Set("phc_secret".to_owned()),
+                        capabilities: Set(json!({})),
+                        forwarded_xid: Set(0),
+                        forwarded_seq: Set(0),
+                        forward_attempt: Set(0),
+                        created_at: Set(tx.now()),
+                        updated_at: Set(tx.now()),
+                        ..Default::default()
+                    })
+                    .await?;
+                Ok((
+                    delivery.id.to_string(),
+                    letter.id.to_string(),
+                    posthog.id.to_string(),
+                ))
             })
             .await?;
         Ok(ids)

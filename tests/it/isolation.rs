@@ -59,12 +59,12 @@ const TRIED: &[(&str, As, &str)] = &[
     (
         "node",
         As::Secret,
-        "{ a: node(id: \"$contact\") { id } b: node(id: \"$event\") { id } c: node(id: \"$nudge\") { id } d: node(id: \"$delivery\") { id } }",
+        "{ a: node(id: \"$contact\") { id } b: node(id: \"$event\") { id } c: node(id: \"$nudge\") { id } d: node(id: \"$delivery\") { id } e: node(id: \"$posthog\") { id } f: node(id: \"$key\") { id } g: node(id: \"$tenant\") { id } }",
     ),
     (
         "nodes",
         As::Contact,
-        "{ nodes(ids: [\"$contact\", \"$event\", \"$nudge\", \"$delivery\"]) { id } }",
+        "{ nodes(ids: [\"$contact\", \"$event\", \"$nudge\", \"$delivery\", \"$metric\", \"$identifier\", \"$version\"]) { id } }",
     ),
     (
         "nudge",
@@ -169,7 +169,7 @@ const TRIED: &[(&str, As, &str)] = &[
     (
         "posthogDisconnect",
         As::Secret,
-        "mutation { posthogDisconnect { userErrors { code } } }",
+        "mutation { posthogDisconnect(input: {id: \"$posthog\"}) { disconnectedId userErrors { code } } }",
     ),
     (
         "tenantCreate",
@@ -269,7 +269,7 @@ impl Acme {
         let made = say("mutation { identify(input: {userId: \"acme-user\", anonymousId: \"acme-browser\", traits: {name: \"Acme's Ann\"}}) { contact { id } } track(input: {event: \"signup\", userId: \"acme-user\"}) { accepted } }").await?;
         let contact = text(&made["identify"]["contact"]["id"])?;
         kit.app.worker.drain().await?;
-        let seen = say("{ events(first: 1) { edges { node { id } } } contact(by: {externalId: \"acme-user\"}) { nudges { edges { node { id } } } } tenant { id apiKeys { id } } metrics { edges { node { id } } } }").await?;
+        let seen = say("{ events(first: 1) { edges { node { id } } } contact(by: {externalId: \"acme-user\"}) { identifiers { id } nudges { edges { node { id nudge { liveVersion { id } } } } } } tenant { id apiKeys { id } posthog { id } } metrics { edges { node { id } } } }").await?;
         anyhow::ensure!(
             seen["contact"]["nudges"]["edges"][0]["node"]["id"].is_string(),
             "acme lacks something: {seen}"
@@ -282,6 +282,15 @@ impl Acme {
                 "$delivery",
                 text(&seen["contact"]["nudges"]["edges"][0]["node"]["id"])?,
             ),
+            (
+                "$identifier",
+                text(&seen["contact"]["identifiers"][0]["id"])?,
+            ),
+            (
+                "$version",
+                text(&seen["contact"]["nudges"]["edges"][0]["node"]["nudge"]["liveVersion"]["id"])?,
+            ),
+            ("$posthog", text(&seen["tenant"]["posthog"]["id"])?),
             ("$key", text(&seen["tenant"]["apiKeys"][0]["id"])?),
             ("$metric", text(&seen["metrics"]["edges"][0]["node"]["id"])?),
             ("$tenant", text(&seen["tenant"]["id"])?),

@@ -253,7 +253,7 @@ async fn what_fails_ten_times_is_buried_and_heard_when_it_is_replayed() -> anyho
         let replayed = kit.gql(&acme.secret_key, REPLAY, json!({"id": id})).await;
         assert_eq!(
             replayed["data"]["deadLetterReplay"],
-            json!({"deadLetters": [{"id": id, "replayedAt": "2026-01-01T12:00:00+00:00"}], "userErrors": []})
+            json!({"deadLetters": [{"id": id, "replayedAt": "2026-01-01T12:00:00Z"}], "userErrors": []})
         );
         worker.drain().await?;
         assert_eq!(labels(&acme).await?, ["a2", "a1"]);

@@ -3,13 +3,12 @@
 //! An absent value is not equal to anything: `eq` leaves it out, `ne` and `notIn` keep it.
 
 use async_graphql::{Enum, InputObject};
-use chrono::{DateTime, Utc};
 use sea_orm::{
     Condition,
     sea_query::{Expr, ExprTrait, Func, LikeExpr},
 };
 
-use super::{storable, storable_instant};
+use super::{instant::Instant, storable};
 
 /// Marks a wildcard that is meant as itself. Not the backslash, which PostgreSQL's strings may read themselves.
 const LIKE_ESCAPE: char = '!';
@@ -131,9 +130,9 @@ impl Among {
 #[derive(Clone, Debug, Default, InputObject)]
 pub struct DateTimeFilter {
     /// Earlier than this instant.
-    pub before: Option<DateTime<Utc>>,
+    pub before: Option<Instant>,
     /// Later than this instant.
-    pub after: Option<DateTime<Utc>>,
+    pub after: Option<Instant>,
     /// Has an instant at all, or has none.
     pub exists: Option<bool>,
 }
@@ -148,11 +147,8 @@ impl DateTimeFilter {
     /// For a column of the row itself.
     pub fn of_column(&self, column: &Expr) -> Condition {
         Condition::all()
-            .add_option(
-                self.before
-                    .map(|at| column.clone().lt(storable_instant(at))),
-            )
-            .add_option(self.after.map(|at| column.clone().gt(storable_instant(at))))
+            .add_option(self.before.map(|at| column.clone().lt(at.0)))
+            .add_option(self.after.map(|at| column.clone().gt(at.0)))
             .add_option(self.exists.map(|exists| {
                 if exists {
                     column.clone().is_not_null()

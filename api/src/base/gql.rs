@@ -9,7 +9,7 @@ use async_graphql::{
     Context, Guard, InputValueError, InputValueResult, Scalar, ScalarType, SimpleObject, Value,
     dataloader::Loader,
 };
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use entity::{Id, TenantOwned};
 
 use super::{Actor, Cx, Env, Error, ErrorCode, Result, Unavailable, db::id_of};
@@ -356,11 +356,6 @@ impl ScalarType for Duration {
             format!("PT{seconds}S")
         })
     }
-}
-
-/// An instant as answers show it.
-pub fn instant_text(at: DateTime<Utc>) -> String {
-    at.to_rfc3339()
 }
 
 /// An absolute URL.

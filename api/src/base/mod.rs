@@ -9,6 +9,7 @@ mod error;
 mod event;
 pub mod filter;
 pub mod gql;
+pub mod instant;
 mod module;
 mod outbound;
 mod page;
@@ -28,8 +29,8 @@ pub use event::{
 pub use module::{Fut, Hear, Module};
 pub use outbound::Outbound;
 pub use page::{
-    Counter, Cursors, FromEnd, Listing, PAGE_DEFAULT, PAGE_MAX, Page, PageArgs, SortBy, Window,
-    page, page_from_end, page_select, system_page,
+    Counter, Cursors, Edge, FromEnd, Listing, PAGE_DEFAULT, PAGE_MAX, Page, PageArgs, PageInfo,
+    SortBy, Window, page, page_from_end, page_select, system_page,
 };
 pub use secrets::{Secrets, fingerprint, hex};
 pub use text::{cut, storable, storable_instant, storable_json};

@@ -1,11 +1,8 @@
 //! Relay paging by key, both ways: cost grows with the page, not with the list.
 
-use std::{pin::Pin, sync::Arc};
+use std::{borrow::Cow, pin::Pin, sync::Arc};
 
-use async_graphql::{
-    Object, OutputType,
-    connection::{Connection, DisableNodesField, Edge, EmptyFields},
-};
+use async_graphql::{Object, OutputType, SimpleObject, TypeName};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use entity::TenantOwned;
@@ -40,28 +37,65 @@ pub struct SortBy<E: EntityTrait> {
 pub type Counter =
     Arc<dyn Fn() -> Pin<Box<dyn Future<Output = async_graphql::Result<u64>> + Send>> + Send + Sync>;
 
-/// What a connection holds besides Relay's fields.
-pub struct Total(Counter);
+/// A Relay connection. The library's own has no place for descriptions, and a `nodes` shortcut that Relay's lint forbids.
+pub struct Listing<N: OutputType> {
+    edges: Vec<Edge<N>>,
+    page_info: PageInfo,
+    counter: Counter,
+}
 
-#[Object]
-impl Total {
-    /// How many nodes the whole list has; counted only when selected.
-    async fn total_count(&self) -> async_graphql::Result<i64> {
-        let count = (self.0)().await?;
-        Ok(i64::try_from(count).unwrap_or(i64::MAX))
+/// One page of a list, and the way to its neighbours.
+#[Object(name_type)]
+impl<N: OutputType> Listing<N> {
+    /// The page's items, in the list's order.
+    async fn edges(&self) -> &[Edge<N>] {
+        &self.edges
+    }
+    /// Whether the list goes on around this page, and where.
+    async fn page_info(&self) -> &PageInfo {
+        &self.page_info
+    }
+    /// How many items the whole list has; counted only when selected.
+    async fn total_count(&self) -> async_graphql::Result<i32> {
+        let count = (self.counter)().await?;
+        Ok(i32::try_from(count).unwrap_or(i32::MAX))
     }
 }
 
-/// A Relay connection of ours: no `nodes` shortcut (Relay's lint forbids it), `totalCount` beside.
-pub type Listing<N> = Connection<
-    String,
-    N,
-    Total,
-    EmptyFields,
-    async_graphql::connection::DefaultConnectionName,
-    async_graphql::connection::DefaultEdgeName,
-    DisableNodesField,
->;
+impl<N: OutputType> TypeName for Listing<N> {
+    fn type_name() -> Cow<'static, str> {
+        format!("{}Connection", N::type_name()).into()
+    }
+}
+
+/// One item of a list, and its place there.
+#[derive(SimpleObject)]
+#[graphql(name_type)]
+pub struct Edge<N: OutputType> {
+    /// Names the place: what `after` and `before` take.
+    cursor: String,
+    /// The item.
+    node: N,
+}
+
+impl<N: OutputType> TypeName for Edge<N> {
+    fn type_name() -> Cow<'static, str> {
+        format!("{}Edge", N::type_name()).into()
+    }
+}
+
+/// Where a page of a list begins and ends.
+#[derive(SimpleObject)]
+pub struct PageInfo {
+    /// Whether there are items before this page. Known where the page was asked for by `last`; else true behind an `after`.
+    has_previous_page: bool,
+    /// Whether there are items after this page. Known where the page was asked for by `first`; else true ahead of a `before`.
+    has_next_page: bool,
+    /// The cursor of the page's first item; null on an empty page.
+    start_cursor: Option<String>,
+    /// The cursor of the page's last item; null on an empty page.
+    end_cursor: Option<String>,
+}
 
 /// One page of rows, in the list's order.
 pub struct Page<M> {
@@ -76,17 +110,24 @@ impl<M> Page<M> {
         self.rows.iter().map(|(_, row)| row)
     }
     pub fn listing<N: OutputType>(self, node: impl Fn(M) -> N) -> Listing<N> {
-        let mut listing = Connection::with_additional_fields(
-            self.has_previous,
-            self.has_next,
-            Total(self.counter),
-        );
-        listing.edges.extend(
-            self.rows
+        let cursor = |edge: Option<&(String, M)>| edge.map(|(cursor, _)| cursor.clone());
+        Listing {
+            page_info: PageInfo {
+                has_previous_page: self.has_previous,
+                has_next_page: self.has_next,
+                start_cursor: cursor(self.rows.first()),
+                end_cursor: cursor(self.rows.last()),
+            },
+            edges: self
+                .rows
                 .into_iter()
-                .map(|(cursor, row)| Edge::new(cursor, node(row))),
-        );
-        listing
+                .map(|(cursor, row)| Edge {
+                    cursor,
+                    node: node(row),
+                })
+                .collect(),
+            counter: self.counter,
+        }
     }
 }
 

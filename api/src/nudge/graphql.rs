@@ -33,7 +33,7 @@ use crate::base::{
 
 use delivery::NudgeInteraction;
 pub use delivery::{NudgeDelivery, NudgeListArgs, of_contact};
-pub use node::{Nudge, find};
+pub use node::{Nudge, NudgeVersion, find, find_version};
 pub use plan::DeliveriesPlan;
 
 /// The contact that the caller is.

@@ -24,7 +24,8 @@ pub use commands::{
 };
 pub use graphql::{
     DeliveriesPlan, Nudge, NudgeDelivery, NudgeListArgs, NudgeMutation as Mutation,
-    NudgeQuery as Query, NudgeSubscription as Subscription, find, of_contact,
+    NudgeQuery as Query, NudgeSubscription as Subscription, NudgeVersion, find, find_version,
+    of_contact,
 };
 pub use queries::Reads;
 pub use rules::{Action, Content, Operator, State};

@@ -1,7 +1,7 @@
 //! Connecting and disconnecting a project; defining metrics.
 
 use chrono::{DateTime, Utc};
-use entity::{Id, metric, posthog_connection};
+use entity::{metric, posthog_connection};
 use hogql::{
     allow::check_aggregate,
     ast::{From, Query, Relation, Select, Source},
@@ -151,15 +151,6 @@ async fn store(
         // Two first connections at once: the later one runs again and finds the other.
         tx.insert(row).await.map_err(Error::contended)
     }
-}
-
-/// Forgets the tenant's connection and its secrets; events are no longer sent. Gives the id, if there was one.
-pub async fn disconnect(tx: &Tx) -> Result<Option<Id<posthog_connection::Entity>>> {
-    let Some(row) = connection::row(tx).await? else {
-        return Ok(None);
-    };
-    tx.delete(row.id).await?;
-    Ok(Some(row.id))
 }
 
 /// A metric to define.

@@ -1,7 +1,7 @@
 //! The room's part of the schema.
 
 use async_graphql::{Context, ID, InputObject, Json, Object, SimpleObject};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use entity::{Id, metric, posthog_connection};
 use serde_json::{Map, Value};
 
@@ -14,6 +14,7 @@ use super::{
 use crate::base::{
     Cx, Error, ErrorCode, Listing, PageArgs, Result, SortBy, UserError,
     gql::{self, CxExt, Duration, UserErrors, outcome},
+    instant::Instant,
     page,
 };
 
@@ -25,6 +26,12 @@ fn posthog<'a>(ctx: &Context<'a>) -> &'a std::sync::Arc<Posthog> {
 /// A tenant's connection to its PostHog project.
 pub struct PosthogConnection(posthog_connection::Model);
 
+impl From<posthog_connection::Model> for PosthogConnection {
+    fn from(row: posthog_connection::Model) -> Self {
+        Self(row)
+    }
+}
+
 impl PosthogConnection {
     /// The tenant's connection, if there is one.
     pub async fn of(cx: &Cx) -> Result<Option<Self>> {
@@ -33,10 +40,11 @@ impl PosthogConnection {
 }
 
 /// A tenant's connection to its PostHog project.
-#[Object]
+// Relay takes every type whose name ends in `Connection` for a list.
+#[Object(name = "PosthogIntegration")]
 impl PosthogConnection {
     /// The connection's id.
-    async fn id(&self) -> ID {
+    pub(crate) async fn id(&self) -> ID {
         self.0.id.to_string().into()
     }
     /// Where events are sent and flags are asked for.
@@ -65,16 +73,16 @@ impl PosthogConnection {
         Json(&self.0.capabilities)
     }
     /// When the capabilities were found.
-    async fn probed_at(&self) -> Option<DateTime<Utc>> {
-        self.0.probed_at
+    async fn probed_at(&self) -> Option<Instant> {
+        self.0.probed_at.map(Instant)
     }
     /// How events get to PostHog.
     async fn forwarder(&self) -> PosthogForwarder<'_> {
         PosthogForwarder(&self.0)
     }
     /// When the tenant first connected.
-    async fn created_at(&self) -> DateTime<Utc> {
-        self.0.created_at
+    async fn created_at(&self) -> Instant {
+        self.0.created_at.into()
     }
 }
 
@@ -93,8 +101,8 @@ impl PosthogForwarder<'_> {
         self.0.forward_error.as_deref()
     }
     /// When sending is tried next; null while there is nothing to send.
-    async fn next_attempt_at(&self) -> Option<DateTime<Utc>> {
-        self.0.forward_at
+    async fn next_attempt_at(&self) -> Option<Instant> {
+        self.0.forward_at.map(Instant)
     }
 }
 
@@ -129,10 +137,17 @@ struct PosthogConnectPayload {
     errors: UserErrors,
 }
 
+/// The connection to forget.
+#[derive(InputObject)]
+struct PosthogDisconnectInput {
+    /// The connection's id, as `tenant.posthog` gives it.
+    id: ID,
+}
+
 /// The end of a connection.
 #[derive(SimpleObject)]
 struct PosthogDisconnectPayload {
-    /// The id of the connection that was forgotten; null when there was none.
+    /// The id of the connection that was forgotten; null when nothing was.
     disconnected_id: Option<ID>,
     #[graphql(flatten)]
     errors: UserErrors,
@@ -151,7 +166,7 @@ impl From<metric::Model> for Metric {
 #[Object]
 impl Metric {
     /// The metric's id.
-    async fn id(&self) -> ID {
+    pub(crate) async fn id(&self) -> ID {
         self.0.id.to_string().into()
     }
     /// What `analytics.metric(key:)` names it by.
@@ -175,12 +190,12 @@ impl Metric {
         Duration(TimeDelta::seconds(self.0.window_s))
     }
     /// When it was first saved.
-    async fn created_at(&self) -> DateTime<Utc> {
-        self.0.created_at
+    async fn created_at(&self) -> Instant {
+        self.0.created_at.into()
     }
     /// When it was last saved.
-    async fn updated_at(&self) -> DateTime<Utc> {
-        self.0.updated_at
+    async fn updated_at(&self) -> Instant {
+        self.0.updated_at.into()
     }
 }
 
@@ -242,7 +257,7 @@ struct HogqlResult {
     /// The limit that held, in rows.
     limit: Option<u64>,
     /// When PostHog computed it.
-    as_of: DateTime<Utc>,
+    as_of: Instant,
     /// Whether it was computed for an earlier call.
     is_cached: bool,
 }
@@ -311,7 +326,7 @@ impl PosthogQuery {
             rows: Json(table.rows.clone()),
             has_more: table.has_more,
             limit: table.limit,
-            as_of: table.as_of,
+            as_of: table.as_of.into(),
             is_cached,
         });
         Some(shown.map_err(Into::into))
@@ -366,14 +381,22 @@ impl PosthogMutation {
     async fn posthog_disconnect(
         &self,
         ctx: &Context<'_>,
+        #[graphql(desc = "Which connection.")] input: PosthogDisconnectInput,
     ) -> async_graphql::Result<PosthogDisconnectPayload> {
-        let done = ctx
-            .cx()?
-            .write(async |tx| commands::disconnect(tx).await)
-            .await;
-        let (id, errors) = outcome(done)?;
+        let deleted = ctx.cx()?.write(async |tx| {
+            let id = Id::<posthog_connection::Entity>::parse(&input.id);
+            match id {
+                Some(id) if tx.delete(id).await? => Ok(id),
+                _ => Err(Error::user(
+                    ErrorCode::NotFound,
+                    "id",
+                    format!("there is no connection {:?}", *input.id),
+                )),
+            }
+        });
+        let (id, errors) = outcome(deleted.await)?;
         Ok(PosthogDisconnectPayload {
-            disconnected_id: id.flatten().map(|id| id.to_string().into()),
+            disconnected_id: id.map(|id| id.to_string().into()),
             errors,
         })
     }

@@ -42,7 +42,7 @@ use crate::base::{Clock, Env, Ids, Outbound, Result, Scope, Secrets};
 
 pub use self::{
     analytics::{ContactActivity, ContactAnalytics, MetricValue},
-    commands::{ForwardFrom, NewConnection, NewMetric, connect, disconnect},
+    commands::{ForwardFrom, NewConnection, NewMetric, connect},
     corpus::hogql_corpus,
     flags::{FeatureFlag, FeatureFlagValue, FeatureFlagVariant, FlagSource, FlagSubject},
     graphql::{Metric, PosthogConnection, PosthogMutation, PosthogQuery},

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use async_graphql::{Context, ID, Json, Object};
-use chrono::{DateTime, Utc};
 use entity::{
     ContactId,
     contact_identifier::{self, Kind},
@@ -17,6 +16,7 @@ use crate::{
     base::{
         Actor, Counter, Error, Listing, PageArgs,
         gql::{self, CxExt},
+        instant::Instant,
         page, page_from_end,
     },
     contact::{
@@ -50,16 +50,16 @@ impl Contact {
         self.row.status.into()
     }
     /// When the contact was first heard of.
-    async fn created_at(&self) -> DateTime<Utc> {
-        self.row.created_at
+    async fn created_at(&self) -> Instant {
+        self.row.created_at.into()
     }
     /// When the contact last changed.
-    async fn updated_at(&self) -> DateTime<Utc> {
-        self.row.updated_at
+    async fn updated_at(&self) -> Instant {
+        self.row.updated_at.into()
     }
     /// When the contact was last seen, to the minute.
-    async fn last_seen_at(&self) -> Option<DateTime<Utc>> {
-        self.row.last_seen_at
+    async fn last_seen_at(&self) -> Option<Instant> {
+        self.row.last_seen_at.map(Instant)
     }
     /// The person's id in the tenant's own product.
     async fn external_id(&self, ctx: &Context<'_>) -> Option<async_graphql::Result<String>> {

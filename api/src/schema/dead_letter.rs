@@ -1,7 +1,6 @@
 //! Dead letters: events that a consumer gave up on, shown and replayed.
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
-use chrono::{DateTime, Utc};
 use entity::{Id, dead_letter};
 use sea_orm::{ColumnTrait, QueryFilter};
 
@@ -10,6 +9,7 @@ use crate::{
     base::{
         Error, ErrorCode, Listing, PageArgs, Result, SortBy,
         gql::{self, CxExt, UserErrors, outcome},
+        instant::Instant,
         page,
     },
     contact::Loaders,
@@ -20,13 +20,19 @@ use crate::{
 const REPLAY_MAX: usize = 100;
 
 /// An event that a consumer gave up on. Nothing is lost: it is replayed when the cause is mended.
-pub(super) struct DeadLetter(dead_letter::Model);
+pub struct DeadLetter(dead_letter::Model);
+
+impl From<dead_letter::Model> for DeadLetter {
+    fn from(row: dead_letter::Model) -> Self {
+        Self(row)
+    }
+}
 
 /// An event that a consumer gave up on. Nothing is lost: it is replayed when the cause is mended.
 #[Object]
 impl DeadLetter {
     /// The letter's id.
-    async fn id(&self) -> ID {
+    pub(crate) async fn id(&self) -> ID {
         self.0.id.to_string().into()
     }
     /// Who gave up: a module's name, or `posthog_forward`, which sends to PostHog.
@@ -52,12 +58,12 @@ impl DeadLetter {
         self.0.attempts
     }
     /// When the consumer gave up.
-    async fn created_at(&self) -> DateTime<Utc> {
-        self.0.created_at
+    async fn created_at(&self) -> Instant {
+        self.0.created_at.into()
     }
     /// When it was put back to be tried again; absent when it was not, or when it has failed again since.
-    async fn replayed_at(&self) -> Option<DateTime<Utc>> {
-        self.0.replayed_at
+    async fn replayed_at(&self) -> Option<Instant> {
+        self.0.replayed_at.map(Instant)
     }
 }
 

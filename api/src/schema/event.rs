@@ -1,7 +1,6 @@
 //! `Event`: one thing that happened.
 
 use async_graphql::{Context, ID, Json, Object};
-use chrono::{DateTime, Utc};
 use entity::{ContactId, event};
 use sea_orm::QueryFilter;
 use serde_json::Value;
@@ -11,6 +10,7 @@ use crate::{
     base::{
         Listing, PageArgs, SortBy,
         gql::{self, CxExt},
+        instant::Instant,
         page,
     },
     contact::{EventFilter, Loaders},
@@ -68,12 +68,12 @@ impl Event {
         self.row.message_id.as_deref()
     }
     /// When it happened.
-    async fn occurred_at(&self) -> DateTime<Utc> {
-        self.row.occurred_at
+    async fn occurred_at(&self) -> Instant {
+        self.row.occurred_at.into()
     }
     /// When it was written down.
-    async fn received_at(&self) -> DateTime<Utc> {
-        self.row.received_at
+    async fn received_at(&self) -> Instant {
+        self.row.received_at.into()
     }
     /// The event that this one is a reaction to.
     async fn caused_by(&self, ctx: &Context<'_>) -> Option<async_graphql::Result<Self>> {

@@ -30,6 +30,9 @@ const CLEARED_PER_CALL: u64 = 10;
 
 /// What stands in the place of an answer when the work is done and nothing is answered yet.
 const DONE: serde_json::Value = serde_json::Value::Bool(true);
+/// What the key is, as the export tells it; introspection has it from the attribute below, which takes no constant.
+pub(super) const KEY: &str =
+    "Chosen by the client, 1 to 200 characters: one for each thing that must happen once.";
 
 /// The mutation does its work once: within 24 hours the same caller and key get the first call's answer back. The
 /// same key with another input, or while the first call still works, is a `CONFLICT`. A call that failed frees

@@ -22,9 +22,10 @@ use futures_util::{Stream, StreamExt as _, stream};
 
 use crate::{base::Cx, nudge, posthog, tenant as tenant_room};
 pub use contact::Contact;
+pub use dead_letter::DeadLetter;
 pub use document::{Documents, Hash, Known};
 pub use event::Event;
-pub use node::Node;
+pub use node::{Found, Node};
 use plan::Planned;
 
 /// What can be read.
@@ -141,13 +142,32 @@ pub fn subscribe(schema: &Schema, ready: Ready) -> impl Stream<Item = Response> 
     }
 }
 
+/// Directives that are the language's own: every client knows them, and no other server exports them.
+const SPECIFIED_DIRECTIVES: [&str; 5] = ["deprecated", "include", "oneOf", "skip", "specifiedBy"];
+
 /// The schema in GraphQL's own language, sorted, so that a difference shows a change.
 pub fn sdl() -> String {
-    build().finish().sdl_with_options(
+    let mut sdl = build().finish().sdl_with_options(
         SDLExportOptions::new()
             .sorted_fields()
             .sorted_arguments()
             .sorted_enum_items()
             .include_specified_by(),
-    )
+    );
+    for name in SPECIFIED_DIRECTIVES {
+        let definition = format!("\"\"\"\ndirective @{name}");
+        let Some(quotes) = sdl.find(&definition) else {
+            continue;
+        };
+        let begin = sdl[..quotes].rfind("\"\"\"\n").unwrap_or(quotes);
+        let line = quotes + "\"\"\"\n".len();
+        let end = sdl[line..].find('\n').map_or(sdl.len(), |at| line + at + 1);
+        sdl.replace_range(begin..end, "");
+    }
+    // The engine exports what a directive is for, but not what its arguments are.
+    let key = format!(
+        "(\n\t\"\"\"\n\t{}\n\t\"\"\"\n\tkey: String!\n)",
+        idempotent::KEY
+    );
+    sdl.replace("@idempotent(key: String!)", &format!("@idempotent{key}"))
 }

@@ -1,16 +1,23 @@
 //! Any object by its id. It is found, hidden and refused as by its own field.
 
-use async_graphql::{Context, ID, Interface, Object};
-use entity::{ContactId, EventId, Id};
+use std::sync::Arc;
 
-use super::{contact::Contact, event::Event};
+use async_graphql::{Context, ID, Interface, Object};
+use entity::{
+    ContactId, EventId, Id, TenantId, api_key, contact_identifier, dead_letter, metric,
+    nudge_delivery, posthog_connection, tenant,
+};
+
+use super::{contact::Contact, dead_letter::DeadLetter, event::Event};
 use crate::{
     base::{
-        Actor, Error, Result,
-        gql::{self, CxExt, Need},
+        Actor, Batch, Cx, Error, Result,
+        gql::{self, ById, CxExt, Need},
     },
-    contact::Loaders,
-    nudge::{self, Nudge},
+    contact::{Identifier, Loaders},
+    nudge::{self, Nudge, NudgeDelivery, NudgeVersion},
+    posthog::{Metric, PosthogConnection},
+    tenant::{ApiKey, Tenant},
 };
 
 /// What one `nodes` asks for at most: a page.
@@ -24,9 +31,43 @@ const IDS_MAX: usize = 100;
     desc = "The object's id, unique over all types."
 ))]
 pub enum Node {
+    ApiKey(ApiKey),
     Contact(Contact),
+    DeadLetter(DeadLetter),
     Event(Event),
+    Identifier(Identifier),
+    Metric(Metric),
     Nudge(Nudge),
+    NudgeDelivery(NudgeDelivery),
+    NudgeVersion(NudgeVersion),
+    PosthogIntegration(PosthogConnection),
+    Tenant(Tenant),
+}
+
+/// One request's batches of rows that only `node` and `nodes` ask for by their ids.
+pub struct Found {
+    api_keys: Batch<ById, Id<api_key::Entity>>,
+    dead_letters: Batch<ById, Id<dead_letter::Entity>>,
+    deliveries: Batch<ById, Id<nudge_delivery::Entity>>,
+    identifiers: Batch<ById, Id<contact_identifier::Entity>>,
+    integrations: Batch<ById, Id<posthog_connection::Entity>>,
+    metrics: Batch<ById, Id<metric::Entity>>,
+    tenants: Batch<ById, Id<tenant::Entity>>,
+}
+
+impl Found {
+    pub fn new(cx: &Cx) -> Arc<Self> {
+        let rows = || ById(cx.clone());
+        Arc::new(Self {
+            api_keys: Batch::new(rows()),
+            dead_letters: Batch::new(rows()),
+            deliveries: Batch::new(rows()),
+            identifiers: Batch::new(rows()),
+            integrations: Batch::new(rows()),
+            metrics: Batch::new(rows()),
+            tenants: Batch::new(rows()),
+        })
+    }
 }
 
 #[derive(Default)]
@@ -82,6 +123,59 @@ async fn find(ctx: &Context<'_>, id: &ID) -> async_graphql::Result<Option<Node>>
     if let Some(id) = Id::parse(id) {
         meets(ctx, gql::NUDGES_READ)?;
         return Ok(nudge::find(ctx, id).await?.map(Node::Nudge));
+    }
+    if let Some(id) = Id::parse(id) {
+        meets(ctx, gql::NUDGES_READ)?;
+        let version = nudge::find_version(ctx, id).await?;
+        return Ok(version.map(Node::NudgeVersion));
+    }
+    // Its future is large, and every `node` would carry it.
+    Box::pin(find_more(ctx, id)).await
+}
+
+/// Of the types that other fields show by the list, or one a tenant.
+async fn find_more(ctx: &Context<'_>, id: &ID) -> async_graphql::Result<Option<Node>> {
+    let found: &Arc<Found> = ctx.data_opt().ok_or(Error::Forbidden)?;
+    if let Some(id) = Id::parse(id) {
+        meets(ctx, gql::NUDGES_OR_OWN)?;
+        let Some(row) = found.deliveries.ask(id).await? else {
+            return Ok(None);
+        };
+        let reachable = is_reachable(ctx, Some(row.contact_id)).await?;
+        return Ok(reachable.then(|| Node::NudgeDelivery(row.into())));
+    }
+    if let Some(id) = Id::parse(id) {
+        meets(ctx, gql::CONTACT_OR_OWN)?;
+        let Some(row) = found.identifiers.ask(id).await? else {
+            return Ok(None);
+        };
+        let reachable = is_reachable(ctx, Some(row.contact_id)).await?;
+        return Ok(reachable.then(|| Node::Identifier(row.into())));
+    }
+    if let Some(id) = Id::parse(id) {
+        meets(ctx, gql::ANALYTICS_READ)?;
+        let row = found.metrics.ask(id).await?;
+        return Ok(row.map(|row| Node::Metric(row.into())));
+    }
+    if let Some(id) = Id::parse(id) {
+        meets(ctx, gql::TENANT_READ)?;
+        let row = found.dead_letters.ask(id).await?;
+        return Ok(row.map(|row| Node::DeadLetter(row.into())));
+    }
+    if let Some(id) = Id::parse(id) {
+        meets(ctx, gql::TENANT_READ)?;
+        let row = found.api_keys.ask(id).await?;
+        return Ok(row.map(ApiKey::try_from).transpose()?.map(Node::ApiKey));
+    }
+    if let Some(id) = Id::parse(id) {
+        meets(ctx, gql::TENANT_READ)?;
+        let row = found.integrations.ask(id).await?;
+        return Ok(row.map(|row| Node::PosthogIntegration(row.into())));
+    }
+    if let Some(id) = TenantId::parse(id) {
+        meets(ctx, gql::TENANT_READ)?;
+        let row = found.tenants.ask(id).await?;
+        return Ok(row.map(|row| Node::Tenant(row.into())));
     }
     Ok(None)
 }

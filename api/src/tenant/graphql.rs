@@ -1,13 +1,14 @@
 use std::sync::Arc;
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use entity::{ContactId, Id, TenantId, api_key, tenant};
 
 use super::{NewKey, commands, queries};
 use crate::base::{
     Actor, Cx, Error, ErrorCode, Listing, PageArgs, Result, SortBy,
     gql::{self, CxExt, Duration, UserErrors, outcome},
+    instant::Instant,
     system_page,
 };
 
@@ -16,13 +17,14 @@ use crate::base::{
 #[graphql(complex)]
 pub struct Tenant {
     /// Names the tenant; does not change.
-    id: ID,
+    #[graphql(owned)]
+    pub(crate) id: ID,
     /// What people call it.
     name: String,
     /// When it was made.
-    created_at: DateTime<Utc>,
+    created_at: Instant,
     /// Since when its credentials are refused; absent while they work.
-    suspended_at: Option<DateTime<Utc>>,
+    suspended_at: Option<Instant>,
 }
 
 impl From<tenant::Model> for Tenant {
@@ -30,8 +32,8 @@ impl From<tenant::Model> for Tenant {
         Self {
             id: row.id.to_string().into(),
             name: row.name,
-            created_at: row.created_at,
-            suspended_at: row.suspended_at,
+            created_at: row.created_at.into(),
+            suspended_at: row.suspended_at.map(Instant),
         }
     }
 }
@@ -40,7 +42,8 @@ impl From<tenant::Model> for Tenant {
 #[derive(SimpleObject)]
 pub struct ApiKey {
     /// Names the key; it is not the key.
-    id: ID,
+    #[graphql(owned)]
+    pub(crate) id: ID,
     /// Where it may be used.
     kind: ApiKeyKind,
     /// What people call it.
@@ -50,13 +53,13 @@ pub struct ApiKey {
     /// What a secret key may do, such as `contacts:read`; `*` is everything. Empty for a publishable key.
     scopes: Vec<String>,
     /// When it was made.
-    created_at: DateTime<Utc>,
+    created_at: Instant,
     /// When it was used last, to the minute; absent when never.
-    last_used_at: Option<DateTime<Utc>>,
+    last_used_at: Option<Instant>,
     /// When it stops working because it was rotated; absent when it was not.
-    expires_at: Option<DateTime<Utc>>,
+    expires_at: Option<Instant>,
     /// When it was revoked; absent when it was not.
-    revoked_at: Option<DateTime<Utc>>,
+    revoked_at: Option<Instant>,
 }
 
 /// Where a key may be used.
@@ -78,10 +81,10 @@ impl TryFrom<api_key::Model> for ApiKey {
             scopes: commands::scopes_of(&row)?,
             name: row.name,
             prefix: row.prefix,
-            created_at: row.created_at,
-            last_used_at: row.last_used_at,
-            expires_at: row.expires_at,
-            revoked_at: row.revoked_at,
+            created_at: row.created_at.into(),
+            last_used_at: row.last_used_at.map(Instant),
+            expires_at: row.expires_at.map(Instant),
+            revoked_at: row.revoked_at.map(Instant),
         })
     }
 }
@@ -242,7 +245,7 @@ struct ContactTokenCreatePayload {
     /// The contact that it speaks for.
     contact_id: Option<ID>,
     /// When it ends.
-    expires_at: Option<DateTime<Utc>>,
+    expires_at: Option<Instant>,
     #[graphql(flatten)]
     errors: UserErrors,
 }
@@ -482,7 +485,7 @@ impl TenantMutation {
             Some(minted) => (
                 Some(minted.token),
                 Some(minted.contact.to_string().into()),
-                Some(minted.expires_at),
+                Some(minted.expires_at.into()),
             ),
             None => (None, None, None),
         };

@@ -172,7 +172,7 @@ async fn the_database_finds_the_states_that_the_rules_see() -> anyhow::Result<()
             .iter()
             .filter(|node| {
                 let closed = ["withdrawnAt", "dismissedAt", "completedAt"].iter().any(|field| !node[field].is_null());
-                !closed && node["expiresAt"] != "2026-01-01T09:00:00+00:00"
+                !closed && node["expiresAt"] != "2026-01-01T09:00:00Z"
             })
             .cloned()
             .collect();

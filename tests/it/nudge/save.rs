@@ -28,7 +28,7 @@ async fn a_draft_changes_until_it_is_published_and_then_a_new_one_begins() -> an
         assert_eq!(second["nudge"]["draftVersion"], json!({"number": 1, "content": {"title": "two"}}));
 
         let live = publish(&kit, &acme, id).await;
-        assert_eq!(live["nudge"]["liveVersion"], json!({"number": 1, "publishedAt": "2026-01-01T09:00:00+00:00"}));
+        assert_eq!(live["nudge"]["liveVersion"], json!({"number": 1, "publishedAt": "2026-01-01T09:00:00Z"}));
         assert_eq!(live["nudge"]["draftVersion"], Value::Null);
         let twice = publish(&kit, &acme, id).await;
         assert_eq!(twice["nudge"], Value::Null);
@@ -47,7 +47,7 @@ async fn a_draft_changes_until_it_is_published_and_then_a_new_one_begins() -> an
         assert_eq!(live["nudge"]["liveVersion"]["number"], 2);
         let query = "query ($id: ID!) { nudge(id: $id) { versions { number content { title } publishedAt } } }";
         let seen = kit.gql(&acme.secret_key, query, json!({"id": id})).await;
-        let at = "2026-01-01T09:00:00+00:00";
+        let at = "2026-01-01T09:00:00Z";
         assert_eq!(
             seen["data"]["nudge"]["versions"],
             json!([
@@ -215,7 +215,7 @@ async fn an_archived_nudge_withdraws_its_open_offers_and_offers_no_more() -> any
             .await?;
 
         let archived = archive(&kit, &acme, &id).await;
-        assert_eq!(archived["nudge"]["archivedAt"], "2026-01-01T09:00:00+00:00");
+        assert_eq!(archived["nudge"]["archivedAt"], "2026-01-01T09:00:00Z");
         assert_eq!(archive(&kit, &acme, &id).await, archived);
         track(&kit, &acme, "u4", "signup", json!({})).await?;
         ear.listen().await?;

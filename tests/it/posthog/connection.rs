@@ -6,7 +6,7 @@ use posthog_double::{Endpoint, Failure};
 use serde_json::{Value, json};
 use tests::on_each_database;
 
-use super::stage::{CONNECT, Stage, connect_input, contact};
+use super::stage::{CONNECT, DISCONNECT, Stage, connect_input, contact};
 
 fn errors(answer: &Value) -> Vec<(String, String)> {
     let errors = answer["data"]["posthogConnect"]["userErrors"]
@@ -224,11 +224,13 @@ async fn a_connection_is_forgotten_and_only_ones_own() -> anyhow::Result<()> {
         let double = stage.double().await;
         let acme = stage.connected("acme", &double).await;
         let other = stage.connected("other", &double).await;
-        let disconnect = "mutation { posthogDisconnect { disconnectedId userErrors { message } } }";
-        let answer = stage.gql(&acme, disconnect, json!({})).await;
-        assert!(answer["data"]["posthogDisconnect"]["disconnectedId"].is_string());
-        let again = stage.gql(&acme, disconnect, json!({})).await;
-        assert_eq!(again["data"]["posthogDisconnect"], json!({"disconnectedId": null, "userErrors": []}));
+        let id = stage.disconnect(&acme).await;
+        let not_found = json!({"disconnectedId": null, "userErrors": [{"code": "NOT_FOUND", "field": "id"}]});
+        let others = stage.gql(&other, "{ connection { id } }", json!({})).await["data"]["connection"]["id"].clone();
+        for id in [json!(id), others, json!("posthog_nobody")] {
+            let refused = stage.gql(&acme, DISCONNECT, json!({"id": id})).await;
+            assert_eq!(refused["data"]["posthogDisconnect"], not_found, "{id}");
+        }
         let shown = "{ connection { hasPersonalApiKey } }";
         assert_eq!(stage.gql(&acme, shown, json!({})).await["data"]["connection"], Value::Null);
         assert_eq!(stage.gql(&other, shown, json!({})).await["data"]["connection"]["hasPersonalApiKey"], true);

@@ -148,7 +148,7 @@ async fn the_room_asks_for_scopes() -> anyhow::Result<()> {
             (save, "analytics:write", "analytics:read"),
             ("mutation { metricDelete(input: {id: \"x\"}) { deletedId } }", "analytics:write", "analytics:read"),
             (connect, "tenant:write", "tenant:read"),
-            ("mutation { posthogDisconnect { disconnectedId } }", "tenant:write", "tenant:read"),
+            ("mutation { posthogDisconnect(input: {id: \"x\"}) { disconnectedId } }", "tenant:write", "tenant:read"),
         ] {
             let code = async |scope: &str| {
                 let answer = stage.gql_as(&tenant, actor(scope), document, json!({})).await;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use api::{
-    base::{Actor, Outbound, gql},
+    base::{Actor, Outbound, gql, instant},
     contact::{self, Claim, Incoming, Link, TraitChanges},
     posthog::{
         ContactAnalytics, Posthog, PosthogConnection, PosthogMutation, PosthogQuery, loaders,
@@ -12,7 +12,7 @@ use api::{
 use async_graphql::{
     Context, EmptySubscription, ID, MergedObject, Object, Request, Schema, Variables,
 };
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use entity::{
     Id,
     contact_identifier::{Kind, Verification},
@@ -117,6 +117,15 @@ impl Stage {
         );
         tenant
     }
+    /// Forgets the tenant's connection and gives its id.
+    pub(super) async fn disconnect(&self, tenant: &Tenant) -> String {
+        let shown = self.gql(tenant, "{ connection { id } }", json!({})).await;
+        let id = &shown["data"]["connection"]["id"];
+        let gone = self.gql(tenant, DISCONNECT, json!({"id": id})).await;
+        let forgotten = json!({"disconnectedId": id, "userErrors": []});
+        assert_eq!(gone["data"]["posthogDisconnect"], forgotten, "{gone}");
+        id.as_str().unwrap().to_owned()
+    }
     pub(super) async fn save_metric(&self, tenant: &Tenant, key: &str, expression: &str) -> Value {
         let input = json!({"input": {"key": key, "expression": expression}});
         let saved = self
@@ -134,8 +143,10 @@ impl Stage {
 
 /// As GraphQL shows an instant.
 pub(super) fn shown(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::AutoSi, false)
+    instant::text(at)
 }
+
+pub(super) const DISCONNECT: &str = "mutation($id: ID!) { posthogDisconnect(input: {id: $id}) { disconnectedId userErrors { code field } } }";
 
 pub(super) const CONNECT: &str = "mutation($input: PosthogConnectInput!) { posthogConnect(input: $input) {
     connection { id ingestHost apiHost uiHost projectId hasPersonalApiKey capabilities probedAt forwarder { behind lastError nextAttemptAt } }

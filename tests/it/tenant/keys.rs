@@ -224,7 +224,7 @@ async fn a_revoked_key_stops_at_once() -> anyhow::Result<()> {
         let revoked = kit
             .gql(&acme.secret_key, REVOKE, json!({"input": {"id": id}}))
             .await;
-        let when = json!({"apiKey": {"revokedAt": "2026-01-01T09:00:00+00:00"}, "userErrors": []});
+        let when = json!({"apiKey": {"revokedAt": "2026-01-01T09:00:00Z"}, "userErrors": []});
         assert_eq!(revoked["data"]["apiKeyRevoke"], when);
         assert_eq!(
             code(&kit.gql(key, "{ tenant { name } }", json!({})).await),
@@ -334,7 +334,7 @@ async fn a_keys_last_use_is_written_once_a_minute_beside_the_request() -> anyhow
         };
         last(Value::Null).await?;
         kit.gql(&reader, "{ __typename }", json!({})).await;
-        last(json!("2026-01-01T09:00:00+00:00")).await?;
+        last(json!("2026-01-01T09:00:00Z")).await?;
         kit.advance(TimeDelta::seconds(59));
         kit.gql(&reader, "{ __typename }", json!({})).await;
         let before = kit.app.env.db.statements();
@@ -351,10 +351,10 @@ async fn a_keys_last_use_is_written_once_a_minute_beside_the_request() -> anyhow
             look_up,
             "the look-up of the key and nothing else"
         );
-        last(json!("2026-01-01T09:00:00+00:00")).await?;
+        last(json!("2026-01-01T09:00:00Z")).await?;
         kit.advance(TimeDelta::seconds(1));
         kit.gql(&reader, "{ __typename }", json!({})).await;
-        last(json!("2026-01-01T09:01:00+00:00")).await
+        last(json!("2026-01-01T09:01:00Z")).await
     })
     .await
 }

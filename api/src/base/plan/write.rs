@@ -6,7 +6,7 @@ use entity::{Id, Named};
 use serde::Serialize;
 
 use super::ask::{Field, Given, Run, kept};
-use crate::base::gql;
+use crate::base::instant;
 
 /// The answer as it grows.
 #[derive(Default)]
@@ -84,7 +84,7 @@ impl Json {
         serde_json::to_writer(&mut self.text, value).ok()
     }
     pub fn instant(&mut self, at: DateTime<Utc>) -> Run<()> {
-        self.plain(&gql::instant_text(at))
+        self.plain(&instant::text(at))
     }
     pub fn id<T: Named>(&mut self, id: Id<T>) -> Run<()> {
         self.plain(&id.to_string())

@@ -111,23 +111,13 @@ impl ContactFilter {
     pub fn condition(self, scope: &Scope) -> Result<Condition> {
         let mut operators = 0;
         let condition = self.within(scope, DEPTH_MAX, &mut operators)?;
-        if operators > OPERATORS_MAX {
-            return Err(Error::invalid(
-                "filter",
-                format!("a filter holds at most {OPERATORS_MAX} operators, not {operators}"),
-            ));
-        }
+        check_operators(operators)?;
         Ok(condition)
     }
 
     fn within(self, scope: &Scope, depth: usize, operators: &mut usize) -> Result<Condition> {
         use contact::Column;
-        let Some(depth) = depth.checked_sub(1) else {
-            return Err(Error::invalid(
-                "filter",
-                format!("a filter nests at most {DEPTH_MAX} deep"),
-            ));
-        };
+        let depth = deeper(depth)?;
         let mut all = Condition::all();
         for (kind, filter) in [
             (Kind::ExternalId, self.external_id),
@@ -160,26 +150,55 @@ impl ContactFilter {
             *operators += filter.operators();
             all = all.add(filter.condition(scope));
         }
-        for filter in self.and.unwrap_or_default() {
-            all = all.add(filter.within(scope, depth, operators)?);
-        }
-        if let Some(filters) = self.or {
-            let mut any = Expr::value(false);
-            for filter in filters {
-                any = any.or(Expr::from(filter.within(scope, depth, operators)?));
-            }
-            all = all.add(any);
-        }
-        if let Some(filter) = self.not {
-            let held: Expr = filter.within(scope, depth, operators)?.into();
-            all = all.add(held.not());
-        }
-        // An empty condition is left out of SQL; said as a constant it can be negated.
-        Ok(if all.is_empty() {
-            all.add(Expr::value(true))
-        } else {
-            all
-        })
+        let mut each = |filters: Vec<Self>| -> Result<Vec<Condition>> {
+            let part = |filter: Self| filter.within(scope, depth, operators);
+            filters.into_iter().map(part).collect()
+        };
+        let and = each(self.and.unwrap_or_default())?;
+        let or = self.or.map(&mut each).transpose()?;
+        let not = each(self.not.into_iter().map(|filter| *filter).collect())?;
+        Ok(joined(all, and, or, not))
+    }
+}
+
+/// How deep may still be nested within.
+fn deeper(depth: usize) -> Result<usize> {
+    depth.checked_sub(1).ok_or_else(|| {
+        let message = format!("a filter nests at most {DEPTH_MAX} deep");
+        Error::invalid("filter", message)
+    })
+}
+
+fn check_operators(operators: usize) -> Result<()> {
+    if operators > OPERATORS_MAX {
+        let message = format!("a filter holds at most {OPERATORS_MAX} operators, not {operators}");
+        return Err(Error::invalid("filter", message));
+    }
+    Ok(())
+}
+
+/// What a filter says of its own, and all of `and`, one of `or`, none of `not`.
+fn joined(
+    all: Condition,
+    and: Vec<Condition>,
+    or: Option<Vec<Condition>>,
+    not: Vec<Condition>,
+) -> Condition {
+    let mut all = and.into_iter().fold(all, Condition::add);
+    if let Some(conditions) = or {
+        let any = conditions
+            .into_iter()
+            .fold(Expr::value(false), |any, one| any.or(Expr::from(one)));
+        all = all.add(any);
+    }
+    for condition in not {
+        all = all.add(Expr::from(condition).not());
+    }
+    // An empty condition is left out of SQL; said as a constant it can be negated.
+    if all.is_empty() {
+        all.add(Expr::value(true))
+    } else {
+        all
     }
 }
 

@@ -3,7 +3,7 @@
 mod bounds;
 
 use async_graphql::{ID, InputObject, Json};
-use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use entity::contact_identifier::{Kind, Verification};
 use serde_json::{Map, Value, json};
 
@@ -12,7 +12,7 @@ use self::bounds::{
     named, said_in, trait_key, trait_properties,
 };
 use crate::{
-    base::{Actor, Error, ErrorCode, Result, storable, storable_instant},
+    base::{Actor, Error, ErrorCode, Result, instant::Instant, storable},
     contact::{Claim, INGEST_MAX, Incoming, Link, TraitChanges},
 };
 
@@ -41,11 +41,11 @@ impl Saying<'_> {
         text.map(|text| Claim::new(kind, text, self.verification(), field))
             .transpose()
     }
-    fn occurred_at(self, timestamp: Option<DateTime<Utc>>) -> DateTime<Utc> {
+    fn occurred_at(self, timestamp: Option<Instant>) -> DateTime<Utc> {
         timestamp
+            .map(DateTime::from)
             .filter(|at| *at <= self.now + AHEAD_MAX)
-            // What both databases can hold.
-            .map_or(self.now, |at| storable_instant(at.trunc_subsecs(6)))
+            .unwrap_or(self.now)
     }
     fn incoming(self, name: impl Into<String>, said: Said) -> Result<Incoming> {
         let mut context = bounded_object(said.context, "context", CONTEXT_BYTES_MAX)?;
@@ -73,7 +73,7 @@ impl Saying<'_> {
 #[derive(Default)]
 struct Said {
     context: Option<Json<Value>>,
-    timestamp: Option<DateTime<Utc>>,
+    timestamp: Option<Instant>,
     message_id: Option<String>,
 }
 
@@ -93,7 +93,7 @@ pub struct IdentifyInput {
     /// Circumstances such as `{"page": {"url": "…", "referrer": "…"}, "userAgent": "…"}`: an object of at most 8 KiB.
     context: Option<Json<Value>>,
     /// When it happened; now, where absent or more than 23 hours ahead.
-    timestamp: Option<DateTime<Utc>>,
+    timestamp: Option<Instant>,
     /// The client's own id of this call, at most 200 characters: sent again, nothing happens.
     message_id: Option<String>,
 }
@@ -153,7 +153,7 @@ pub struct TrackInput {
     /// Circumstances such as `{"page": {"url": "…", "referrer": "…"}, "userAgent": "…"}`: an object of at most 8 KiB.
     context: Option<Json<Value>>,
     /// When it happened; now, where absent or more than 23 hours ahead.
-    timestamp: Option<DateTime<Utc>>,
+    timestamp: Option<Instant>,
     /// The client's own id of this event, at most 200 characters: sent again, nothing happens.
     message_id: Option<String>,
 }
@@ -258,7 +258,7 @@ pub struct AliasInput {
     /// The other id.
     alias: String,
     /// When it was found out; now, where absent or more than 23 hours ahead.
-    timestamp: Option<DateTime<Utc>>,
+    timestamp: Option<Instant>,
     /// The client's own id of this call, at most 200 characters: sent again, nothing happens.
     message_id: Option<String>,
 }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
-    base::{SortBy, filter::OrderDirection},
+    base::{SortBy, filter::OrderDirection, instant::Instant},
     contact::touch,
 };
 
@@ -62,7 +62,8 @@ pub enum IdentifierVerification {
 #[derive(SimpleObject)]
 pub struct Identifier {
     /// The identifier's own id.
-    id: ID,
+    #[graphql(owned)]
+    pub(crate) id: ID,
     /// What it is.
     kind: IdentifierKind,
     /// The id, the address or the number, as it came.
@@ -70,9 +71,9 @@ pub struct Identifier {
     /// Who says so.
     verification: IdentifierVerification,
     /// When it was first seen.
-    first_seen_at: DateTime<Utc>,
+    first_seen_at: Instant,
     /// When it was last seen, to the minute.
-    last_seen_at: DateTime<Utc>,
+    last_seen_at: Instant,
 }
 
 impl From<contact_identifier::Model> for Identifier {
@@ -82,8 +83,8 @@ impl From<contact_identifier::Model> for Identifier {
             kind: row.kind.into(),
             value: row.shown,
             verification: row.verification.into(),
-            first_seen_at: row.first_seen_at,
-            last_seen_at: row.last_seen_at,
+            first_seen_at: row.first_seen_at.into(),
+            last_seen_at: row.last_seen_at.into(),
         }
     }
 }
@@ -110,7 +111,7 @@ impl Attribution {
 #[derive(SimpleObject)]
 struct Touch {
     /// When it happened.
-    at: DateTime<Utc>,
+    at: Instant,
     /// `utm_source`.
     source: Option<String>,
     /// `utm_medium`.
@@ -137,7 +138,7 @@ impl Touch {
     fn read(stored: Option<&Value>, at: Option<DateTime<Utc>>) -> Option<Self> {
         let stored = touch::Touch::deserialize(stored?).unwrap_or_default();
         Some(Self {
-            at: at?,
+            at: at?.into(),
             source: stored.source,
             medium: stored.medium,
             campaign: stored.campaign,

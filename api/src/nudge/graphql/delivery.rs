@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use async_graphql::{Context, ID, Object, SimpleObject};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use chrono::{DateTime, Utc};
 use entity::{
     ContactId, Id, nudge_delivery,
     nudge_interaction::{self, Kind},
@@ -20,7 +19,10 @@ use super::{
     },
     node::{Nudge, NudgeContent},
 };
-use crate::base::{Counter, Cx, Error, Listing, PageArgs, SortBy, gql::CxExt, page, page_from_end};
+use crate::base::{
+    Counter, Cx, Error, Listing, PageArgs, SortBy, gql::CxExt, instant::Instant, page,
+    page_from_end,
+};
 
 /// One nudge offered to one contact on one occasion.
 pub struct NudgeDelivery {
@@ -47,7 +49,7 @@ impl From<Arc<Offer>> for NudgeDelivery {
 #[Object]
 impl NudgeDelivery {
     /// The delivery's id: what interactions name.
-    async fn id(&self) -> ID {
+    pub(crate) async fn id(&self) -> ID {
         self.row.id.to_string().into()
     }
     /// The nudge.
@@ -82,12 +84,12 @@ impl NudgeDelivery {
         self.row.priority
     }
     /// When it was offered.
-    async fn offered_at(&self) -> DateTime<Utc> {
-        self.row.offered_at
+    async fn offered_at(&self) -> Instant {
+        self.row.offered_at.into()
     }
     /// When the offer ends; null: never.
-    async fn expires_at(&self) -> Option<DateTime<Utc>> {
-        self.row.expires_at
+    async fn expires_at(&self) -> Option<Instant> {
+        self.row.expires_at.map(Instant)
     }
     /// An opaque mark, bound to this delivery and its tenant, by which the server knows it as its own.
     async fn lease_token(&self, ctx: &Context<'_>) -> async_graphql::Result<String> {
@@ -98,24 +100,24 @@ impl NudgeDelivery {
         Ok(State::of(&self.row, ctx.cx()?.now()))
     }
     /// When it was first shown; null: not yet.
-    async fn displayed_at(&self) -> Option<DateTime<Utc>> {
-        self.row.displayed_at
+    async fn displayed_at(&self) -> Option<Instant> {
+        self.row.displayed_at.map(Instant)
     }
     /// When its action was first used; null: not yet.
-    async fn clicked_at(&self) -> Option<DateTime<Utc>> {
-        self.row.clicked_at
+    async fn clicked_at(&self) -> Option<Instant> {
+        self.row.clicked_at.map(Instant)
     }
     /// When its purpose was fulfilled; null: not yet.
-    async fn completed_at(&self) -> Option<DateTime<Utc>> {
-        self.row.completed_at
+    async fn completed_at(&self) -> Option<Instant> {
+        self.row.completed_at.map(Instant)
     }
     /// When the contact closed it; null: not yet.
-    async fn dismissed_at(&self) -> Option<DateTime<Utc>> {
-        self.row.dismissed_at
+    async fn dismissed_at(&self) -> Option<Instant> {
+        self.row.dismissed_at.map(Instant)
     }
     /// When it was taken back; null: it was not.
-    async fn withdrawn_at(&self) -> Option<DateTime<Utc>> {
-        self.row.withdrawn_at
+    async fn withdrawn_at(&self) -> Option<Instant> {
+        self.row.withdrawn_at.map(Instant)
     }
 }
 
@@ -228,7 +230,7 @@ pub(in crate::nudge) struct NudgeInteraction {
     /// What was done.
     kind: NudgeInteractionKind,
     /// When, by the client's clock, but never later than it was recorded.
-    at: DateTime<Utc>,
+    at: Instant,
 }
 
 impl From<nudge_interaction::Model> for NudgeInteraction {
@@ -237,7 +239,7 @@ impl From<nudge_interaction::Model> for NudgeInteraction {
             client_id: row.client_id,
             delivery_id: row.delivery_id.to_string().into(),
             kind: row.kind.into(),
-            at: row.occurred_at,
+            at: row.occurred_at.into(),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! What callers give.
 
 use async_graphql::{ID, InputObject, Json};
-use chrono::{DateTime, Utc};
 use entity::{Id, nudge, nudge_version};
 use sea_orm::{ColumnTrait, Condition, sea_query::Expr};
 use serde_json::Value;
@@ -13,7 +12,10 @@ use super::{
     },
     delivery::NudgeInteractionKind,
 };
-use crate::base::{Error, ErrorCode, Result, Scope, filter::StringFilter, gql::Duration, storable};
+use crate::base::{
+    Error, ErrorCode, Result, Scope, filter::StringFilter, gql::Duration, instant::Instant,
+    storable,
+};
 
 /// How deep filters may nest, and how many there may be in one another.
 const FILTER_DEPTH_MAX: usize = 5;
@@ -160,7 +162,7 @@ struct NudgeInteractionInput {
     /// The client's own id of it, unique in its delivery, such as a UUID: at most 200 characters.
     client_id: String,
     /// When, by the client's clock: at most 90 days ago, and at most 5 minutes ahead.
-    at: DateTime<Utc>,
+    at: Instant,
 }
 
 impl NudgeInteractionsRecordInput {
@@ -169,7 +171,7 @@ impl NudgeInteractionsRecordInput {
             delivery_id: Id::parse(&given.delivery_id),
             kind: given.kind.into(),
             client_id: storable(given.client_id),
-            at: given.at,
+            at: given.at.into(),
         };
         self.interactions.into_iter().map(interaction).collect()
     }

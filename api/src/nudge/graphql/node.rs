@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_graphql::{Context, ID, Json, Object, SimpleObject};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use entity::{Id, nudge, nudge_version};
 
 use super::super::{
@@ -13,6 +13,7 @@ use super::super::{
 use crate::base::{
     Result,
     gql::{self, Duration},
+    instant::Instant,
 };
 
 /// A prompt that answers what a contact does.
@@ -47,18 +48,18 @@ impl Nudge {
     }
     /// When it was made.
     #[graphql(guard = "gql::NUDGES_READ", visible = "gql::nudges_read")]
-    async fn created_at(&self) -> DateTime<Utc> {
-        self.0.created_at
+    async fn created_at(&self) -> Instant {
+        self.0.created_at.into()
     }
     /// When it was last saved, published or archived.
     #[graphql(guard = "gql::NUDGES_READ", visible = "gql::nudges_read")]
-    async fn updated_at(&self) -> DateTime<Utc> {
-        self.0.updated_at
+    async fn updated_at(&self) -> Instant {
+        self.0.updated_at.into()
     }
     /// When it was ended; null while it may run.
     #[graphql(guard = "gql::NUDGES_READ", visible = "gql::nudges_read")]
-    async fn archived_at(&self) -> Option<DateTime<Utc>> {
-        self.0.archived_at
+    async fn archived_at(&self) -> Option<Instant> {
+        self.0.archived_at.map(Instant)
     }
     /// The version that runs; null before the first publishing.
     #[graphql(guard = "gql::NUDGES_READ", visible = "gql::nudges_read")]
@@ -120,6 +121,14 @@ pub async fn find(
     Ok(Reads::of(ctx)?.nudges.ask(id).await?.map(Nudge))
 }
 
+/// The version of this id; `None` where there is none.
+pub async fn find_version(
+    ctx: &Context<'_>,
+    id: Id<nudge_version::Entity>,
+) -> async_graphql::Result<Option<NudgeVersion>> {
+    Ok(Reads::of(ctx)?.versions.ask(id).await?.map(NudgeVersion))
+}
+
 /// How many deliveries of a nudge there were. One delivery may count in several of them.
 #[derive(SimpleObject)]
 struct NudgeDeliveryCounts {
@@ -159,13 +168,13 @@ impl From<Counts> for NudgeDeliveryCounts {
 }
 
 /// What a nudge says, where, and when. A published one never changes.
-struct NudgeVersion(Arc<nudge_version::Model>);
+pub struct NudgeVersion(Arc<nudge_version::Model>);
 
 /// What a nudge says, where, and when. A published one never changes.
 #[Object]
 impl NudgeVersion {
     /// The version's id.
-    async fn id(&self) -> ID {
+    pub(crate) async fn id(&self) -> ID {
         self.0.id.to_string().into()
     }
     /// 1 for the nudge's first version, and one more for each.
@@ -204,12 +213,12 @@ impl NudgeVersion {
         self.0.cap_per_contact
     }
     /// When it was published; null while it is a draft.
-    async fn published_at(&self) -> Option<DateTime<Utc>> {
-        self.0.published_at
+    async fn published_at(&self) -> Option<Instant> {
+        self.0.published_at.map(Instant)
     }
     /// When it was first saved.
-    async fn created_at(&self) -> DateTime<Utc> {
-        self.0.created_at
+    async fn created_at(&self) -> Instant {
+        self.0.created_at.into()
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use async_graphql::{Context, Json, Object, SimpleObject, dataloader::Loader};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use entity::{ContactId, metric};
 use serde_json::Value;
 
@@ -29,6 +29,7 @@ use crate::{
     base::{
         Cx, Error, ErrorCode, Result,
         gql::{self, Duration, Url},
+        instant::Instant,
     },
     contact,
 };
@@ -242,7 +243,7 @@ impl ContactAnalytics {
                 Cell::Metric(value) => Ok(Some(MetricValue {
                     key,
                     value: Json(value),
-                    as_of: joined.as_of,
+                    as_of: joined.as_of.into(),
                 })),
                 Cell::Activity(_) => Err(Error::NotFound.into()),
             }
@@ -272,7 +273,8 @@ impl ContactAnalytics {
         &self,
         ctx: &Context<'_>,
         #[graphql(
-            desc = "Only the flags of these keys; those that do not exist are left out. Without it, all flags."
+            desc = "Only the flags of these keys, at most 100; those that do not exist are left out. Without it, all flags.",
+            validator(max_items = 100)
         )]
         keys: Option<Vec<String>>,
     ) -> Option<async_graphql::Result<Vec<FeatureFlagValue>>> {
@@ -315,13 +317,13 @@ pub struct ContactActivity {
     /// Different days with an event, in the PostHog project's time zone.
     active_days: i64,
     /// The first event in the window; null without any.
-    first_seen_at: Option<DateTime<Utc>>,
+    first_seen_at: Option<Instant>,
     /// The last event in the window; null without any.
-    last_seen_at: Option<DateTime<Utc>>,
+    last_seen_at: Option<Instant>,
     /// The URL of the last event that had one.
     last_url: Option<String>,
     /// When PostHog counted.
-    as_of: DateTime<Utc>,
+    as_of: Instant,
 }
 
 impl ContactActivity {
@@ -334,10 +336,10 @@ impl ContactActivity {
             pageview_count: activity.pageviews,
             session_count: activity.sessions,
             active_days: activity.active_days,
-            first_seen_at: activity.first_seen_at,
-            last_seen_at: activity.last_seen_at,
+            first_seen_at: activity.first_seen_at.map(Instant),
+            last_seen_at: activity.last_seen_at.map(Instant),
             last_url: activity.last_url,
-            as_of: joined.as_of,
+            as_of: joined.as_of.into(),
         })
     }
 }
@@ -350,5 +352,5 @@ pub struct MetricValue {
     /// What the expression gives: a number, a text, a list, or null.
     value: Json<Value>,
     /// When PostHog computed it.
-    as_of: DateTime<Utc>,
+    as_of: Instant,
 }

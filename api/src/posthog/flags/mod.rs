@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use self::definitions::Loaded;
 use super::{Posthog, connection::Connection, flag};
 use crate::{
-    base::{Cx, Error, Result},
+    base::{Cx, Error, Result, instant},
     contact,
 };
 
@@ -53,7 +53,7 @@ pub struct FeatureFlagValue {
     /// Where the value comes from.
     pub source: FlagSource,
     /// How current it is: when PostHog last confirmed the definitions, or answered.
-    pub as_of: DateTime<Utc>,
+    pub as_of: instant::Instant,
     /// The condition that decided, from 0.
     #[graphql(skip)]
     pub condition_index: Option<usize>,
@@ -249,7 +249,7 @@ impl Posthog {
                 payload: None,
                 reason: None,
                 source: FlagSource::Default,
-                as_of: now,
+                as_of: now.into(),
                 condition_index: None,
             }));
             let order: HashMap<&str, usize> = loaded.flags.keys().zip(0..).collect();
@@ -317,7 +317,7 @@ fn value(
         payload: evaluation.payload.map(Json),
         reason: evaluation.reason.map(|reason| reason.code().to_owned()),
         source: FlagSource::Local,
-        as_of,
+        as_of: as_of.into(),
         condition_index: evaluation.condition_index,
     })
 }

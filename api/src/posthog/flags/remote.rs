@@ -268,7 +268,7 @@ impl Flag {
             condition_index: reason.as_ref().and_then(|reason| reason.condition_index),
             reason: reason.and_then(|reason| reason.code),
             source: FlagSource::Remote,
-            as_of: now,
+            as_of: now.into(),
         })
     }
 }

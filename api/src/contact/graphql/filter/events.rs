@@ -1,17 +1,20 @@
 //! Filters of events, and of contacts by what they did.
 
+use std::collections::HashSet;
+
 use async_graphql::{ID, InputObject};
-use chrono::{DateTime, Utc};
 use entity::{ContactId, contact, contact_alias, event};
 use sea_orm::{
     ColumnTrait, Condition,
     sea_query::{Expr, ExprTrait, SelectStatement, UnionType},
 };
 
+use super::{DEPTH_MAX, check_operators, deeper, joined};
 use crate::{
     base::{
         Error, Result, Scope,
         filter::{DateTimeFilter, StringFilter},
+        instant::Instant,
         storable,
     },
     contact::queries,
@@ -33,14 +36,20 @@ pub struct ContactEventMatch {
     #[graphql(validator(max_length = 200))]
     pub name: String,
     /// Later than this instant.
-    pub after: Option<DateTime<Utc>>,
+    pub after: Option<Instant>,
     /// Earlier than this instant.
-    pub before: Option<DateTime<Utc>>,
+    pub before: Option<Instant>,
 }
 
 /// Which events. All that is given must hold.
 #[derive(Clone, Debug, Default, InputObject)]
 pub struct EventFilter {
+    /// All of these hold.
+    pub and: Option<Vec<Self>>,
+    /// At least one of these holds; none does in an empty list.
+    pub or: Option<Vec<Self>>,
+    /// This does not hold.
+    pub not: Option<Box<Self>>,
     /// Its name, such as `$pageview` or `signup`.
     pub name: Option<StringFilter>,
     /// Whose it is; an absorbed contact's id stands for its root.
@@ -69,8 +78,8 @@ impl ContactEventMatch {
         let mut events = scope.subquery::<event::Entity>();
         events
             .and_where(Column::Name.eq(storable(self.name.clone())))
-            .and_where_option(self.after.map(|at| Column::OccurredAt.gt(at)))
-            .and_where_option(self.before.map(|at| Column::OccurredAt.lt(at)));
+            .and_where_option(self.after.map(|at| Column::OccurredAt.gt(at.0)))
+            .and_where_option(self.before.map(|at| Column::OccurredAt.lt(at.0)));
         events
     }
 
@@ -119,49 +128,87 @@ impl ContactEventMatch {
 impl EventFilter {
     /// The condition on the table `event`.
     pub async fn condition(self, scope: &Scope) -> Result<Condition> {
-        use event::Column;
-        let mut all = Condition::all();
-        if let Some(id) = &self.contact_id {
-            let family = match ContactId::parse(id) {
-                Some(id) => match queries::root(scope, id).await? {
-                    Some(root) => queries::family(scope, root.id).await?,
-                    None => vec![],
-                },
-                None => vec![],
-            };
-            all = all.add(Column::ContactId.is_in(family));
-        }
-        Ok(all.add(self.narrow()))
+        let mut named = HashSet::new();
+        self.name_contacts(&mut named);
+        let named: Vec<ContactId> = named.into_iter().collect();
+        // An absorbed contact's id stands for its root.
+        let roots = queries::roots(scope, &named).await?;
+        let distinct: HashSet<ContactId> = roots.values().map(|root| root.id).collect();
+        let distinct: Vec<ContactId> = distinct.into_iter().collect();
+        let families = queries::families(scope, &distinct).await?;
+        let family = |id: &ID| {
+            let root = roots.get(&ContactId::parse(id)?)?;
+            families.get(&root.id).cloned()
+        };
+        self.bounded(&family)
     }
 
     /// The condition among one contact's events.
     pub fn within_contact(&self) -> Result<Condition> {
-        if self.contact_id.is_some() {
+        if self.names_contact() {
             return Err(Error::invalid(
                 "filter.contactId",
                 "these are one contact's events already",
             ));
         }
-        Ok(self.narrow())
+        self.bounded(&|_| None)
     }
 
-    fn narrow(&self) -> Condition {
+    fn parts(&self) -> impl Iterator<Item = &Self> {
+        let listed = self.and.iter().chain(&self.or).flatten();
+        listed.chain(self.not.as_deref())
+    }
+
+    fn names_contact(&self) -> bool {
+        self.contact_id.is_some() || self.parts().any(Self::names_contact)
+    }
+
+    fn name_contacts(&self, named: &mut HashSet<ContactId>) {
+        named.extend(self.contact_id.as_ref().and_then(|id| ContactId::parse(id)));
+        for part in self.parts() {
+            part.name_contacts(named);
+        }
+    }
+
+    fn bounded(&self, family: &impl Fn(&ID) -> Option<Vec<ContactId>>) -> Result<Condition> {
+        let mut operators = 0;
+        let condition = self.within(family, DEPTH_MAX, &mut operators)?;
+        check_operators(operators)?;
+        Ok(condition)
+    }
+
+    fn within(
+        &self,
+        family: &impl Fn(&ID) -> Option<Vec<ContactId>>,
+        depth: usize,
+        operators: &mut usize,
+    ) -> Result<Condition> {
         use event::Column;
-        Condition::all()
-            .add_option(
-                self.name
-                    .as_ref()
-                    .map(|name| name.of_column(&Column::Name.into_expr())),
-            )
-            .add_option(
-                self.source
-                    .as_ref()
-                    .map(|source| source.of_column(&Column::Source.into_expr())),
-            )
-            .add_option(
-                self.occurred_at
-                    .as_ref()
-                    .map(|at| at.of_column(&Column::OccurredAt.into_expr())),
-            )
+        let depth = deeper(depth)?;
+        let mut all = Condition::all();
+        if let Some(id) = &self.contact_id {
+            *operators += 1;
+            // Of nobody it is said in full, because an event without a contact would fail a `not`.
+            all = all.add(Column::ContactId.is_not_null());
+            all = all.add(Column::ContactId.is_in(family(id).unwrap_or_default()));
+        }
+        for (column, filter) in [(Column::Name, &self.name), (Column::Source, &self.source)] {
+            let Some(filter) = filter else { continue };
+            *operators += filter.operators();
+            all = all.add(filter.of_column(&column.into_expr()));
+        }
+        if let Some(filter) = &self.occurred_at {
+            *operators += filter.operators();
+            all = all.add(filter.of_column(&Column::OccurredAt.into_expr()));
+        }
+        let mut each = |filters: &[Self]| -> Result<Vec<Condition>> {
+            let part = |filter: &Self| filter.within(family, depth, operators);
+            filters.iter().map(part).collect()
+        };
+        let and = each(self.and.as_deref().unwrap_or_default())?;
+        let or = self.or.as_deref().map(&mut each).transpose()?;
+        let not = self.not.as_deref().map(std::slice::from_ref);
+        let not = each(not.unwrap_or_default())?;
+        Ok(joined(all, and, or, not))
     }
 }

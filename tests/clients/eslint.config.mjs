@@ -1,0 +1,60 @@
+// What schema.graphql must be: @graphql-eslint's recommended rules and those that Relay's specification makes.
+// Paths are relative to the project's root, from where checks/schema.test.mjs lints.
+import graphql from "@graphql-eslint/eslint-plugin";
+
+const { "flat/schema-recommended": recommended, "flat/schema-relay": relay } = graphql.configs;
+
+export default [
+  {
+    files: ["schema.graphql"],
+    plugins: { "@graphql-eslint": graphql },
+    languageOptions: { parser: graphql.parser, parserOptions: { graphQLConfig: { schema: "schema.graphql" } } },
+    rules: {
+      ...recommended.rules,
+      ...relay.rules,
+      // Not types and root fields alone.
+      "@graphql-eslint/require-description": [
+        "error",
+        { types: true, rootField: true, DirectiveDefinition: true, EnumValueDefinition: true, FieldDefinition: true, InputValueDefinition: true },
+      ],
+      // Every list is a connection that can grow without bound; `userErrors`, `scopes` or `ids` cannot.
+      "@graphql-eslint/relay-edge-types": ["error", { withEdgeSuffix: true, shouldImplementNode: true, listTypeCanWrapOnlyEdgeType: false }],
+      // What has an id is a Node. These have none: wrappers by convention, and values that are nothing without what holds them.
+      "@graphql-eslint/strict-id-in-types": [
+        "error",
+        {
+          acceptedIdNames: ["id"],
+          acceptedIdTypes: ["ID"],
+          exceptions: {
+            suffixes: ["Connection", "Edge", "Payload"],
+            types: [
+              "Attribution",
+              "ContactActivity",
+              "ContactAnalytics",
+              // PostHog's, known by their keys.
+              "FeatureFlag",
+              "FeatureFlagValue",
+              "FeatureFlagVariant",
+              "HogqlResult",
+              "MetricValue",
+              "NudgeAction",
+              "NudgeCondition",
+              "NudgeContent",
+              "NudgeDelivered",
+              "NudgeDeliveryCounts",
+              // Known by its client's own id within its delivery.
+              "NudgeInteraction",
+              "NudgeTrigger",
+              "NudgeWithdrawn",
+              "PageInfo",
+              "PosthogForwarder",
+              "StreamLagged",
+              "Touch",
+              "UserError",
+            ],
+          },
+        },
+      ],
+    },
+  },
+];
