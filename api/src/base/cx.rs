@@ -1,11 +1,11 @@
 //! Who is asking, for which tenant, at what time: the one thing passed down.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use chrono::{DateTime, Utc};
-use entity::{ContactId, Id, TenantId, api_key};
+use entity::{ContactId, Id, TenantId, api_key, issuer};
 
-use super::{Bus, Clock, Db, Ids, Result, Rng, Scope, Secrets, Tx};
+use super::{Bus, Clock, Db, Ids, Result, MemberRole, Revocations, Rng, Scope, Secrets, Tx};
 
 /// Who asks. See the table "Who asks" in `docs/architecture.md`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +14,13 @@ pub enum Actor {
     SecretKey {
         id: Id<api_key::Entity>,
         scopes: Arc<[String]>,
+    },
+    /// One of the tenant's own people, whom its identity provider vouches for.
+    Member {
+        issuer: Id<issuer::Entity>,
+        /// Who it is, in the provider's words: unique for the issuer.
+        subject: Arc<str>,
+        role: MemberRole,
     },
     /// A browser: may write, reads no contact.
     PublishableKey { id: Id<api_key::Entity> },
@@ -39,6 +46,7 @@ impl Actor {
                         .strip_suffix(":read")
                         .is_some_and(|noun| held.strip_suffix(":write") == Some(noun))
             }),
+            Self::Member { role, .. } => role.holds(scope),
             Self::System => true,
             Self::PublishableKey { .. } | Self::Contact { .. } | Self::Operator => false,
         }
@@ -47,6 +55,7 @@ impl Actor {
     pub const fn source(&self) -> &'static str {
         match self {
             Self::SecretKey { .. } => "secret_key",
+            Self::Member { .. } => "member",
             Self::PublishableKey { .. } => "publishable_key",
             Self::Contact { .. } => "contact",
             Self::Operator => "operator",
@@ -57,6 +66,9 @@ impl Actor {
     pub fn principal(&self) -> String {
         match self {
             Self::SecretKey { id, .. } | Self::PublishableKey { id } => id.to_string(),
+            Self::Member {
+                issuer, subject, ..
+            } => format!("{issuer}/{subject}"),
             Self::Contact { id, .. } => id.to_string(),
             Self::Operator | Self::System => self.source().to_owned(),
         }
@@ -71,18 +83,43 @@ pub struct Env {
     pub rng: Rng,
     pub secrets: Secrets,
     pub bus: Bus,
+    pub revocations: Revocations,
+}
+
+/// Where a request came from: what the audit log keeps of it beside who asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    pub ip: Option<IpAddr>,
+    pub user_agent: Option<String>,
+    pub request_id: Option<String>,
+}
+
+/// Who asks, and from where.
+#[derive(Debug)]
+pub(super) struct Asker {
+    pub(super) actor: Actor,
+    pub(super) origin: Origin,
 }
 
 #[derive(Clone)]
 pub struct Cx {
     env: Arc<Env>,
     tenant: TenantId,
-    actor: Actor,
+    asker: Arc<Asker>,
 }
 
 impl Cx {
+    /// For what comes from within, such as the worker's and the command line's work: it has no origin.
     pub fn new(env: Arc<Env>, tenant: TenantId, actor: Actor) -> Self {
-        Self { env, tenant, actor }
+        Self::asked(env, tenant, actor, Origin::default())
+    }
+    /// For what a request asks.
+    pub fn asked(env: Arc<Env>, tenant: TenantId, actor: Actor, origin: Origin) -> Self {
+        Self {
+            env,
+            tenant,
+            asker: Arc::new(Asker { actor, origin }),
+        }
     }
     /// Reads of this tenant, each in a transaction of its own.
     pub fn db(&self) -> Scope {
@@ -91,8 +128,8 @@ impl Cx {
     pub const fn tenant(&self) -> TenantId {
         self.tenant
     }
-    pub const fn actor(&self) -> &Actor {
-        &self.actor
+    pub fn actor(&self) -> &Actor {
+        &self.asker.actor
     }
     pub fn env(&self) -> &Env {
         &self.env
@@ -107,6 +144,9 @@ impl Cx {
     /// Runs `work` in one transaction: all of it happens, or none. It may run more than once, when
     /// another write got in the way.
     pub async fn write<T>(&self, work: impl AsyncFnOnce(&Tx) -> Result<T> + Clone) -> Result<T> {
-        self.env.db.write(&self.env, self.tenant, work).await
+        self.env
+            .db
+            .write(&self.env, self.tenant, &self.asker, work)
+            .await
     }
 }

@@ -26,7 +26,7 @@ use sea_orm::{
     SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
 };
 
-use super::{Env, Error, Result};
+use super::{Env, Error, Result, cx::Asker};
 pub use check::Role;
 pub use connect::DbOptions;
 pub use scope::{Rows, Scope};
@@ -124,13 +124,14 @@ impl Db {
         &self,
         env: &Env,
         tenant: TenantId,
+        asker: &Arc<Asker>,
         work: impl AsyncFnOnce(&Tx) -> Result<T> + Clone,
     ) -> Result<T> {
         let mut attempt = 0;
         loop {
             attempt += 1;
             let open = self.begin(Fence::Tenant(tenant), true).await?;
-            let tx = Tx::new(Scope::open(self.clone(), tenant, open), env);
+            let tx = Tx::new(Scope::open(self.clone(), tenant, open), env, Arc::clone(asker));
             let done = work.clone()(&tx).await;
             match tx.finish(env, done).await {
                 Err(error) if attempt < WRITE_ATTEMPTS && is_contention(&error) => {

@@ -1,5 +1,6 @@
 //! What every room stands on. Imports no room.
 
+mod audit;
 mod batch;
 mod bus;
 mod clock;
@@ -12,13 +13,16 @@ pub mod gql;
 mod module;
 mod outbound;
 mod page;
+mod revocation;
+mod role;
 mod secrets;
 mod text;
 
+pub use audit::Audited;
 pub use batch::Batch;
 pub use bus::Bus;
 pub use clock::{Clock, Ids, Rng};
-pub use cx::{Actor, Cx, Env};
+pub use cx::{Actor, Cx, Env, Origin};
 pub use db::{Db, DbOptions, Role, Rows, Scope, System, Tx};
 pub use error::{Error, ErrorCode, Result, Unavailable, UserError};
 pub use event::{
@@ -30,5 +34,7 @@ pub use page::{
     Counter, FromEnd, Listing, PAGE_DEFAULT, PAGE_MAX, Page, PageArgs, SortBy, page, page_from_end,
     system_page,
 };
+pub use revocation::{REVOCATIONS, Revocations};
+pub use role::MemberRole;
 pub use secrets::{Secrets, fingerprint, hex};
 pub use text::{cut, storable, storable_instant, storable_json};

@@ -16,7 +16,7 @@ mod request;
 pub mod scan;
 mod ws;
 
-use std::future::Future;
+use std::{future::Future, net::IpAddr};
 
 use async_graphql::{Request, Response, parser::types::OperationType};
 use axum::Router;
@@ -44,11 +44,13 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// Tells who asks.
     ///
     /// `credential` is the value of `Authorization`, scheme included and not yet checked, or `connectionParams.authorization`.
-    /// `origin` is the header `Origin`, which browsers send and scripts in them cannot forge.
+    /// `origin` is the header `Origin`, which browsers send and scripts in them cannot forge. `tenant` is the tenant that the
+    /// request is meant for: the header `x-growthos-tenant`, or `connectionParams.tenant`.
     fn authenticate(
         &self,
         credential: Option<&str>,
         origin: Option<&str>,
+        tenant: Option<&str>,
     ) -> impl Future<Output = Result<Self::Caller, Refused>> + Send;
 
     /// When the caller's credential ends, if it does. A WebSocket is closed then.
@@ -96,11 +98,26 @@ pub struct RequestMeta {
     pub request_id: String,
     /// The header `Origin` of the request, or of the one that opened the WebSocket.
     pub origin: Option<String>,
+    /// Who sent the request, or opened the WebSocket.
+    pub client: Client,
     /// How the request came.
     pub channel: Channel,
     /// What the request's operation is, as the parsed document says.
     pub operation: OperationType,
 }
+
+/// Who sent a request, as far as the connection and its headers tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Client {
+    pub ip: Option<IpAddr>,
+    /// The header `User-Agent`.
+    pub user_agent: Option<String>,
+}
+
+/// The client's own address, as a request's extension. The server puts it there when it knows better than the connection, as
+/// behind a proxy that it trusts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientAddr(pub IpAddr);
 
 /// How a request came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,11 +178,12 @@ async fn authenticate<B: Backend>(
     backend: &B,
     credential: Option<String>,
     origin: Option<String>,
+    tenant: Option<String>,
 ) -> Result<B::Caller, Refused> {
     let asked = backend.clone();
     detached(backend, async move {
         asked
-            .authenticate(credential.as_deref(), origin.as_deref())
+            .authenticate(credential.as_deref(), origin.as_deref(), tenant.as_deref())
             .await
     })
     .await
