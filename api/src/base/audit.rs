@@ -71,7 +71,10 @@ impl Tx {
             }
             Actor::Member {
                 issuer, subject, ..
-            } => (Some(format!("{issuer}/{subject}")), Some(subject.to_string())),
+            } => (
+                Some(format!("{issuer}/{subject}")),
+                Some(subject.to_string()),
+            ),
             Actor::Contact { id, .. } => (Some(id.to_string()), None),
             Actor::Operator | Actor::System => (None, None),
         })

@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use chrono::{DateTime, Utc};
 use entity::{ContactId, Id, TenantId, api_key, issuer};
 
-use super::{Bus, Clock, Db, Ids, Result, MemberRole, Revocations, Rng, Scope, Secrets, Tx};
+use super::{Bus, Clock, Db, Ids, MemberRole, Result, Revocations, Rng, Scope, Secrets, Tx};
 
 /// Who asks. See the table "Who asks" in `docs/architecture.md`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -131,7 +131,11 @@ impl Db {
         loop {
             attempt += 1;
             let open = self.begin(Fence::Tenant(tenant), true).await?;
-            let tx = Tx::new(Scope::open(self.clone(), tenant, open), env, Arc::clone(asker));
+            let tx = Tx::new(
+                Scope::open(self.clone(), tenant, open),
+                env,
+                Arc::clone(asker),
+            );
             let done = work.clone()(&tx).await;
             match tx.finish(env, done).await {
                 Err(error) if attempt < WRITE_ATTEMPTS && is_contention(&error) => {

@@ -3,9 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// What a member of the tenant may do; each includes the ones after it.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, async_graphql::Enum,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, async_graphql::Enum)]
 #[serde(rename_all = "snake_case")]
 pub enum MemberRole {
     /// Everything there is, and all that is yet to come: the scope `*`.
@@ -46,7 +44,11 @@ mod tests {
     #[test]
     fn each_role_holds_exactly_these_scopes() {
         let held = |role: MemberRole| -> Vec<&str> {
-            SCOPES.iter().copied().filter(|scope| role.holds(scope)).collect()
+            SCOPES
+                .iter()
+                .copied()
+                .filter(|scope| role.holds(scope))
+                .collect()
         };
         assert_eq!(held(MemberRole::Owner), SCOPES);
         assert_eq!(held(MemberRole::Admin), SCOPES[1..]);
@@ -66,7 +68,13 @@ mod tests {
         );
         assert_eq!(
             held(MemberRole::Viewer),
-            ["analytics:read", "contacts:read", "events:read", "nudges:read", "tenant:read"]
+            [
+                "analytics:read",
+                "contacts:read",
+                "events:read",
+                "nudges:read",
+                "tenant:read"
+            ]
         );
     }
 }

@@ -8,7 +8,7 @@ use hogql::{
     parse_expr,
 };
 use sea_orm::{ColumnTrait, QueryFilter, Set};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{
     Posthog,
@@ -18,7 +18,7 @@ use super::{
     rules::{self, GivenHosts, Hosts},
     secret,
 };
-use crate::base::{Cx, Error, ErrorCode, LogPlace, Result, Tx};
+use crate::base::{Audited, Cx, Error, ErrorCode, LogPlace, Result, Tx};
 
 /// Metrics a tenant may have: a page of contacts may be asked for all of them.
 const METRICS_MAX: u64 = 200;
@@ -145,12 +145,22 @@ async fn store(
         created_at: Set(before.as_ref().map_or(now, |row| row.created_at)),
         updated_at: Set(now),
     };
-    if before.is_some() {
-        tx.update(row).await
+    let stored = if before.is_some() {
+        tx.update(row).await?
     } else {
         // Two first connections at once: the later one runs again and finds the other.
-        tx.insert(row).await.map_err(Error::contended)
-    }
+        tx.insert(row).await.map_err(Error::contended)?
+    };
+    let changes = json!({
+        "ingestHost": stored.ingest_host,
+        "apiHost": stored.api_host,
+        "uiHost": stored.ui_host,
+        "projectId": stored.project_id,
+        "hasPersonalApiKey": stored.personal_api_key.is_some(),
+    });
+    tx.audit(Audited::new("posthogConnect", stored.id, changes))
+        .await?;
+    Ok(stored)
 }
 
 /// Forgets the tenant's connection and its secrets; events are no longer sent. Gives the id, if there was one.
@@ -159,6 +169,9 @@ pub async fn disconnect(tx: &Tx) -> Result<Option<Id<posthog_connection::Entity>
         return Ok(None);
     };
     tx.delete(row.id).await?;
+    let changes = json!({"ingestHost": row.ingest_host, "projectId": row.project_id});
+    tx.audit(Audited::new("posthogDisconnect", row.id, changes))
+        .await?;
     Ok(Some(row.id))
 }
 
@@ -275,17 +288,37 @@ pub(super) async fn save_metric(tx: &Tx, checked: &CheckedMetric) -> Result<metr
         created_at: Set(before.as_ref().map_or(now, |row| row.created_at)),
         updated_at: Set(now),
     };
-    if before.is_some() {
-        return tx.update(row).await;
-    }
-    if tx.find::<metric::Entity>().count().await? >= METRICS_MAX {
+    let stored = if before.is_some() {
+        tx.update(row).await?
+    } else if tx.find::<metric::Entity>().count().await? >= METRICS_MAX {
         return Err(Error::user(
             ErrorCode::LimitReached,
             "key",
             format!("a tenant has at most {METRICS_MAX} metrics"),
         ));
-    }
-    tx.insert(row).await.map_err(Error::contended)
+    } else {
+        tx.insert(row).await.map_err(Error::contended)?
+    };
+    let changes = json!({
+        "key": stored.key,
+        "expression": stored.expression,
+        "expressionBefore": before.map(|row| row.expression),
+    });
+    tx.audit(Audited::new("metricSave", stored.id, changes))
+        .await?;
+    Ok(stored)
+}
+
+/// Deletes a metric; says whether it was there.
+pub(super) async fn delete_metric(tx: &Tx, id: Id<metric::Entity>) -> Result<bool> {
+    let Some(row) = tx.get::<metric::Entity>(id).await? else {
+        return Ok(false);
+    };
+    tx.delete(row.id).await?;
+    let changes = json!({"key": row.key, "expression": row.expression});
+    tx.audit(Audited::new("metricDelete", row.id, changes))
+        .await?;
+    Ok(true)
 }
 
 #[cfg(test)]

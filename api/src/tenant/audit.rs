@@ -135,9 +135,17 @@ impl AuditLogFilter {
         Condition::all()
             .add_option(kind.map(|kind| Column::ActorKind.eq(kind)))
             .add_option(self.actor_id.as_deref().map(|id| Column::ActorId.eq(id)))
-            .add_option(self.action.as_deref().map(|action| Column::Action.eq(action)))
+            .add_option(
+                self.action
+                    .as_deref()
+                    .map(|action| Column::Action.eq(action)),
+            )
             .add_option(self.object_id.as_deref().map(|id| Column::ObjectId.eq(id)))
-            .add_option(self.at.as_ref().map(|at| at.of_column(&Column::At.into_expr())))
+            .add_option(
+                self.at
+                    .as_ref()
+                    .map(|at| at.of_column(&Column::At.into_expr())),
+            )
     }
 }
 
@@ -162,7 +170,9 @@ impl AuditQuery {
         let filter = filter.unwrap_or_default();
         let list = format!("auditLog/{filter:?}");
         let scope = cx.db();
-        let rows = scope.find::<audit_entry::Entity>().filter(filter.condition());
+        let rows = scope
+            .find::<audit_entry::Entity>()
+            .filter(filter.condition());
         let sort = SortBy {
             column: Column::At,
             descending: true,

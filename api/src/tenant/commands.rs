@@ -136,8 +136,12 @@ pub async fn delete_tenant(tx: &Tx, name: &str) -> Result<TenantId> {
     tx.delete::<tenant::Entity>(tenant.id).await?;
     tx.revokes().await?;
     // Stays when the tenant's rows are gone.
-    tx.audit(Audited::new("tenantDelete", tenant.id, json!({ "name": name })))
-        .await?;
+    tx.audit(Audited::new(
+        "tenantDelete",
+        tenant.id,
+        json!({ "name": name }),
+    ))
+    .await?;
     Ok(tenant.id)
 }
 
@@ -265,7 +269,8 @@ pub async fn revoke_key(tx: &Tx, id: Id<api_key::Entity>) -> Result<api_key::Mod
     row.revoked_at = Set(Some(tx.now()));
     let row = tx.update(row).await?;
     tx.revokes().await?;
-    tx.audit(Audited::new("apiKeyRevoke", id, shown(&row))).await?;
+    tx.audit(Audited::new("apiKeyRevoke", id, shown(&row)))
+        .await?;
     Ok(row)
 }
 

@@ -323,13 +323,8 @@ impl TenantMutation {
         #[graphql(desc = "The tenant to make.")] input: TenantCreateInput,
     ) -> async_graphql::Result<TenantCreatePayload> {
         let (made, errors) = outcome(
-            commands::create_tenant_as(
-                ctx.env(),
-                &input.name,
-                ctx.actor().clone(),
-                ctx.origin(),
-            )
-            .await,
+            commands::create_tenant_as(ctx.env(), &input.name, ctx.actor().clone(), ctx.origin())
+                .await,
         )?;
         let (tenant, secret_key, publishable_key) = match made {
             Some(made) => (

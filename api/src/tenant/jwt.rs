@@ -237,9 +237,15 @@ mod tests {
 
     #[test]
     fn a_token_is_three_parts_of_json_and_a_signature() {
-        let good = token(HEAD, r#"{"iss":"i","aud":["a",1,"b"],"n":{"x":[1.5,null,true]}}"#);
+        let good = token(
+            HEAD,
+            r#"{"iss":"i","aud":["a",1,"b"],"n":{"x":[1.5,null,true]}}"#,
+        );
         let read = Jwt::read(&good).unwrap();
-        assert_eq!((read.algorithm, read.kid.as_deref()), (Algorithm::RS256, Some("k")));
+        assert_eq!(
+            (read.algorithm, read.kid.as_deref()),
+            (Algorithm::RS256, Some("k"))
+        );
         assert_eq!(read.text("iss"), Some("i"));
         assert_eq!(read.audiences(), ["a", "b"]);
         assert_eq!(read.claims["n"], json!({"x": [1.5, null, true]}));
@@ -259,7 +265,10 @@ mod tests {
             token(HEAD, "nonsense"),
             token(&format!("{HEAD} 1"), "{}"),
             token(HEAD, r#"{"a":"#),
-            token(HEAD, &format!("{}1{}", r#"{"a":"#.repeat(200), "}".repeat(200))),
+            token(
+                HEAD,
+                &format!("{}1{}", r#"{"a":"#.repeat(200), "}".repeat(200)),
+            ),
         ] {
             assert!(Jwt::read(&bad).is_none(), "{bad}");
         }
@@ -327,11 +336,17 @@ mod tests {
         let now = DateTime::from_timestamp(1_000_000, 0).unwrap();
         let ends = |claims: Value| {
             let token = token(HEAD, &claims.to_string());
-            Jwt::read(&token).unwrap().ends_at(now).map(|at| at.timestamp())
+            Jwt::read(&token)
+                .unwrap()
+                .ends_at(now)
+                .map(|at| at.timestamp())
         };
         assert_eq!(ends(json!({"exp": 1_000_100})), Some(1_000_100));
         assert_eq!(ends(json!({"exp": 1_000_100.9})), Some(1_000_100));
-        assert_eq!(ends(json!({"exp": 999_941, "nbf": 1_000_060, "iat": 1_000_060})), Some(999_941));
+        assert_eq!(
+            ends(json!({"exp": 999_941, "nbf": 1_000_060, "iat": 1_000_060})),
+            Some(999_941)
+        );
         for refused in [
             json!({}),
             json!({"exp": null}),

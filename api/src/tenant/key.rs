@@ -69,7 +69,9 @@ impl Key {
     /// at some: so the lengths are looked at here.
     pub(super) fn public(jwk: &Value) -> Result<Self, &'static str> {
         if jwk.get("d").is_some() || jwk.get("k").is_some() {
-            return Err("this is a private key; give the public one, and replace this pair: it has been told");
+            return Err(
+                "this is a private key; give the public one, and replace this pair: it has been told",
+            );
         }
         // An algorithm that is unknown here says that the key is for something else.
         let only = match jwk.get("alg") {
@@ -94,7 +96,11 @@ impl Key {
         if !signs {
             return Err("it is not for signatures");
         }
-        let bytes = |text: &str| BASE64_URL_SAFE_NO_PAD.decode(text).map_or(0, |bytes| bytes.len());
+        let bytes = |text: &str| {
+            BASE64_URL_SAFE_NO_PAD
+                .decode(text)
+                .map_or(0, |bytes| bytes.len())
+        };
         let family = match &jwk.algorithm {
             AlgorithmParameters::RSA(rsa) if !RSA_BYTES.contains(&bytes(&rsa.n)) => {
                 return Err("an RSA key has 2048 to 4096 bits");
@@ -154,7 +160,9 @@ pub(super) fn registered(text: &str) -> Result<Value, &'static str> {
 
 fn of_pem(text: &str) -> Result<Value, &'static str> {
     if text.contains("PRIVATE") {
-        return Err("this is a private key; give the public one, and replace this pair: it has been told");
+        return Err(
+            "this is a private key; give the public one, and replace this pair: it has been told",
+        );
     }
     let bytes = text.as_bytes();
     let key = DecodingKey::from_ec_pem(bytes)

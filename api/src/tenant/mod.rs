@@ -25,8 +25,8 @@ pub use commands::{
     create_tenant, delete_tenant, mint_contact_token, resume_tenant, revoke_key, rotate_key,
     suspend_tenant,
 };
-pub use issuer::{Issuer, IssuerMutation, NewIssuer, Source, delete_issuer, issuers, save_issuer};
 pub use graphql::{ApiKey, Tenant, TenantMutation as Mutation, TenantQuery as Query};
+pub use issuer::{Issuer, IssuerMutation, NewIssuer, Source, delete_issuer, issuers, save_issuer};
 pub use principal::{Caller, Principals};
 pub use queries::{api_keys, tenant, tenants};
 pub use remembered::hear_revocations;

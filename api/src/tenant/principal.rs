@@ -166,11 +166,11 @@ impl Principals {
 
     /// The key with this fingerprint, remembered or looked up.
     async fn key(&self, fingerprint: String, now: DateTime<Utc>) -> Result<Arc<Remembered>> {
-        if let Some(known) = self.keys.get(&self.env, &fingerprint).await {
-            return Ok(known);
-        }
         // Before the look-up: what ends from here on is not overlooked.
         let revocations = self.env.revocations.now();
+        if let Some(known) = self.keys.get(&fingerprint, revocations, now).await {
+            return Ok(known);
+        }
         let row = queries::key_by_fingerprint(&self.env.db.system(), &fingerprint)
             .await?
             .ok_or(Error::Unauthenticated)?;

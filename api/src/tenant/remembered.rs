@@ -41,8 +41,14 @@ pub(super) struct Remembered {
 }
 
 impl Remembered {
-    pub(super) fn new(row: api_key::Model, read_at: DateTime<Utc>, revocations: Option<u64>) -> Self {
-        let used_at = row.last_used_at.map_or(i64::MIN, |at| at.timestamp_micros());
+    pub(super) fn new(
+        row: api_key::Model,
+        read_at: DateTime<Utc>,
+        revocations: Option<u64>,
+    ) -> Self {
+        let used_at = row
+            .last_used_at
+            .map_or(i64::MIN, |at| at.timestamp_micros());
         Self {
             row,
             used_at: AtomicI64::new(used_at),
@@ -56,7 +62,12 @@ impl Remembered {
         last <= (now - every).timestamp_micros()
             && self
                 .used_at
-                .compare_exchange(last, now.timestamp_micros(), Ordering::Relaxed, Ordering::Relaxed)
+                .compare_exchange(
+                    last,
+                    now.timestamp_micros(),
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                )
                 .is_ok()
     }
 }
@@ -69,11 +80,17 @@ impl Keys {
     pub(super) fn new() -> Self {
         Self(Cache::new(KEYS_MAX))
     }
-    pub(super) async fn get(&self, env: &Env, fingerprint: &str) -> Option<Arc<Remembered>> {
-        let revocations = env.revocations.now()?;
+    /// The key of this fingerprint, if it is remembered and what is remembered holds at `now`.
+    pub(super) async fn get(
+        &self,
+        fingerprint: &str,
+        revocations: Option<u64>,
+        now: DateTime<Utc>,
+    ) -> Option<Arc<Remembered>> {
         let known = self.0.get(fingerprint).await?;
-        let age = env.clock.now() - known.read_at;
-        let holds = known.revocations == Some(revocations)
+        let age = now - known.read_at;
+        let holds = revocations.is_some()
+            && known.revocations == revocations
             && (TimeDelta::zero()..AGE_MAX).contains(&age);
         holds.then_some(known)
     }
@@ -119,4 +136,89 @@ async fn hear(env: &Env) -> anyhow::Result<()> {
         env.revocations.happened();
     }
     anyhow::bail!("the connection was lost")
+}
+
+#[cfg(test)]
+mod tests {
+    use entity::Id;
+    use serde_json::json;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::base::Revocations;
+
+    fn read(now: DateTime<Utc>, revocations: &Revocations) -> Arc<Remembered> {
+        let row = api_key::Model {
+            id: Id::from_uuid(Uuid::nil()),
+            tenant_id: Id::from_uuid(Uuid::nil()),
+            kind: api_key::Kind::Secret,
+            name: String::new(),
+            prefix: String::new(),
+            hash: String::new(),
+            scopes: json!([]),
+            created_at: now,
+            last_used_at: None,
+            expires_at: None,
+            revoked_at: None,
+        };
+        Arc::new(Remembered::new(row, now, revocations.now()))
+    }
+
+    #[tokio::test]
+    async fn a_look_up_that_a_revocation_overtook_leaves_nothing_that_works() {
+        let now = DateTime::UNIX_EPOCH;
+        let (keys, revocations) = (Keys::new(), Revocations::default());
+        revocations.heard(true);
+        // Read before the key ended, remembered after.
+        let overtaken = read(now, &revocations);
+        revocations.happened();
+        keys.put("k".to_owned(), &overtaken).await;
+        assert!(keys.get("k", revocations.now(), now).await.is_none());
+        keys.put("k".to_owned(), &read(now, &revocations)).await;
+        assert!(keys.get("k", revocations.now(), now).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn nothing_is_remembered_for_long_or_while_nobody_listens() {
+        let now = DateTime::UNIX_EPOCH;
+        let (keys, revocations) = (Keys::new(), Revocations::default());
+        keys.put("k".to_owned(), &read(now, &revocations)).await;
+        assert!(
+            keys.get("k", revocations.now(), now).await.is_none(),
+            "nobody listens"
+        );
+        revocations.heard(true);
+        assert!(
+            keys.get("k", revocations.now(), now).await.is_none(),
+            "read before"
+        );
+        keys.put("k".to_owned(), &read(now, &revocations)).await;
+        let later = |ms| now + TimeDelta::milliseconds(ms);
+        assert!(
+            keys.get("k", revocations.now(), later(4_999))
+                .await
+                .is_some()
+        );
+        assert!(
+            keys.get("k", revocations.now(), later(5_000))
+                .await
+                .is_none()
+        );
+        assert!(
+            keys.get("k", revocations.now(), later(-1)).await.is_none(),
+            "a clock set back"
+        );
+        revocations.heard(false);
+        assert!(keys.get("k", revocations.now(), now).await.is_none());
+    }
+
+    #[test]
+    fn the_use_of_a_key_is_due_once_in_its_time() {
+        let now = DateTime::UNIX_EPOCH;
+        let key = read(now, &Revocations::default());
+        let every = TimeDelta::minutes(1);
+        assert!(key.is_use_due(now, every));
+        assert!(!key.is_use_due(now + TimeDelta::seconds(59), every));
+        assert!(key.is_use_due(now + every, every));
+    }
 }

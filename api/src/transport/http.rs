@@ -93,11 +93,7 @@ pub(super) struct Head {
 }
 
 impl Head {
-    fn of(
-        headers: &HeaderMap,
-        extensions: &Extensions,
-        fresh_id: impl FnOnce() -> String,
-    ) -> Self {
+    fn of(headers: &HeaderMap, extensions: &Extensions, fresh_id: impl FnOnce() -> String) -> Self {
         let text = |name: HeaderName| {
             headers
                 .get(name)

@@ -11,8 +11,9 @@ use std::{
 use chrono::{DateTime, Utc};
 use entity::{EventId, Id, TenantOwned, event};
 use sea_orm::{
-    ActiveModelBehavior, ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, ConnectionTrait, DatabaseExecutor,
-    EntityTrait, IntoActiveModel, QueryFilter, Set, UpdateMany, sea_query::OnConflict,
+    ActiveModelBehavior, ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, ConnectionTrait,
+    DatabaseExecutor, EntityTrait, IntoActiveModel, QueryFilter, Set, UpdateMany,
+    sea_query::OnConflict,
 };
 
 use super::{

@@ -72,7 +72,8 @@ async fn store(tx: &Tx, cx: &Cx, new: &NewIssuer) -> Result<issuer::Model> {
         None => tx.tenant().to_string(),
     };
     let algorithms = rules::checked_algorithms(&new.algorithms, columns.secret.is_some())?;
-    let (role_claim, roles) = rules::checked_roles(new.kind, new.role_claim.as_deref(), &new.roles)?;
+    let (role_claim, roles) =
+        rules::checked_roles(new.kind, new.role_claim.as_deref(), &new.roles)?;
     let subject_is = match (new.kind, new.subject_is) {
         (Kind::Member, None) => None,
         (Kind::Member, Some(_)) => {
@@ -125,7 +126,8 @@ async fn store(tx: &Tx, cx: &Cx, new: &NewIssuer) -> Result<issuer::Model> {
     let stored = stored.map_err(|error| {
         error.taken("audience", "there is an issuer with this iss and audience")
     })?;
-    tx.audit(Audited::new("issuerSave", stored.id, changes)).await?;
+    tx.audit(Audited::new("issuerSave", stored.id, changes))
+        .await?;
     Ok(stored)
 }
 
@@ -195,6 +197,7 @@ pub async fn delete_issuer(tx: &Tx, id: Id<issuer::Entity>) -> Result<Id<issuer:
     let row = find(tx, id).await?;
     tx.delete(row.id).await?;
     let changes = json!({"kind": kind_name(row.kind), "issuer": row.iss, "audience": row.audience});
-    tx.audit(Audited::new("issuerDelete", row.id, changes)).await?;
+    tx.audit(Audited::new("issuerDelete", row.id, changes))
+        .await?;
     Ok(row.id)
 }

@@ -167,7 +167,7 @@ impl JwtAlgorithm {
 
 /// A role, and how the identity provider calls it.
 #[derive(SimpleObject)]
-pub struct IssuerRole {
+pub(super) struct IssuerRole {
     /// A value of the role's claim.
     value: String,
     /// What it stands for.
@@ -244,7 +244,11 @@ impl IssuerSaveInput {
             kind: self.kind.into(),
             iss: self.issuer,
             audience: self.audience,
-            algorithms: self.algorithms.into_iter().map(JwtAlgorithm::named).collect(),
+            algorithms: self
+                .algorithms
+                .into_iter()
+                .map(JwtAlgorithm::named)
+                .collect(),
             source,
             subject_claim: self.subject_claim,
             subject_is: self.subject_is.map(Into::into),

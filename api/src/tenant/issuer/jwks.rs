@@ -54,7 +54,12 @@ struct Last {
 
 impl Last {
     /// The keys, where they are younger than `age_max` and hold `kid`, if one is named.
-    fn keys(&self, now: DateTime<Utc>, age_max: TimeDelta, kid: Option<&str>) -> Option<Arc<[Key]>> {
+    fn keys(
+        &self,
+        now: DateTime<Utc>,
+        age_max: TimeDelta,
+        kid: Option<&str>,
+    ) -> Option<Arc<[Key]>> {
         let (keys, read_at) = self.keys.as_ref()?;
         let named = kid.is_none_or(|kid| keys.iter().any(|key| key.kid.as_deref() == Some(kid)));
         (named && now - *read_at < age_max).then(|| Arc::clone(keys))
@@ -136,7 +141,13 @@ impl Jwks {
     async fn ask(&self, url: &str) -> anyhow::Result<Vec<Key>> {
         // Looked at when it was saved, too; the settings may have changed since.
         let url = self.outbound.base_url("jwksUrl", url)?;
-        let mut answer = self.outbound.client().get(url).timeout(TIMEOUT).send().await?;
+        let mut answer = self
+            .outbound
+            .client()
+            .get(url)
+            .timeout(TIMEOUT)
+            .send()
+            .await?;
         // A redirect is no answer, either.
         anyhow::ensure!(
             answer.status() == reqwest::StatusCode::OK,

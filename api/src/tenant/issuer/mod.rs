@@ -33,11 +33,11 @@ pub(super) struct Vouched {
 /// Whom a token speaks for at `cx`'s tenant, if an issuer of that tenant signed it.
 ///
 /// # Errors
-/// [`Error::Unauthenticated`] whatever is wrong with the token; the log says what. [`Error::Unavailable`] where the
+/// [`Error::Unauthenticated`] whatever is wrong with the token; the log says what, at the level debug. [`Error::Unavailable`] where the
 /// issuer's keys could not be read.
 pub(super) async fn vouched(cx: &Cx, jwks: &Jwks, jwt: &Jwt<'_>) -> Result<Vouched> {
     let refused = |why: &str| {
-        tracing::info!(tenant = %cx.tenant(), why, "a token was refused");
+        tracing::debug!(tenant = %cx.tenant(), why, "a token was refused");
         Error::Unauthenticated
     };
     let now = cx.now();
@@ -69,7 +69,9 @@ pub(super) async fn vouched(cx: &Cx, jwks: &Jwks, jwt: &Jwt<'_>) -> Result<Vouch
         .ends_at(now)
         .ok_or_else(|| refused("its exp, nbf or iat do not fit"))?;
     if ends_at - now > TimeDelta::seconds(issuer.lifetime_max_s) {
-        return Err(refused("it ends later than its issuer's lifetimeMax allows"));
+        return Err(refused(
+            "it ends later than its issuer's lifetimeMax allows",
+        ));
     }
     if !is_signed(cx, jwks, &issuer, jwt).await? {
         return Err(refused("its signature is none of its issuer's"));

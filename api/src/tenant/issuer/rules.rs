@@ -64,7 +64,10 @@ pub(super) fn checked_iss(iss: &str) -> Result<String> {
 }
 
 /// The algorithms in order and once each: at least one, and all of the kind that the keys are.
-pub(super) fn checked_algorithms(given: &[(&'static str, Algorithm)], by_secret: bool) -> Result<Value> {
+pub(super) fn checked_algorithms(
+    given: &[(&'static str, Algorithm)],
+    by_secret: bool,
+) -> Result<Value> {
     if given.is_empty() {
         return Err(Error::invalid("algorithms", "name at least one algorithm"));
     }
@@ -74,7 +77,14 @@ pub(super) fn checked_algorithms(given: &[(&'static str, Algorithm)], by_secret:
     {
         return Err(Error::invalid(
             "algorithms",
-            format!("{name} does not go with {}", if by_secret { "a shared secret" } else { "public keys" }),
+            format!(
+                "{name} does not go with {}",
+                if by_secret {
+                    "a shared secret"
+                } else {
+                    "public keys"
+                }
+            ),
         ));
     }
     let names: BTreeSet<&str> = given.iter().map(|(name, _)| *name).collect();
@@ -121,9 +131,8 @@ pub(super) fn checked_roles(
         }
         return Ok((None, json!({})));
     }
-    let claim = claim.ok_or_else(|| {
-        Error::invalid("roleClaim", "say in which claim a member's role is")
-    })?;
+    let claim = claim
+        .ok_or_else(|| Error::invalid("roleClaim", "say in which claim a member's role is"))?;
     let claim = checked_text("roleClaim", claim)?;
     if roles.is_empty() || roles.len() > ROLES_MAX {
         return Err(Error::invalid(
@@ -160,7 +169,11 @@ pub(super) fn checked_lifetime(kind: Kind, lifetime: TimeDelta) -> Result<i64> {
 }
 
 /// An issuer lets in nobody who may do more than the one who registers it: else `tenant:write` would be every scope.
-pub(super) fn may_register(actor: &Actor, kind: Kind, roles: &[(String, MemberRole)]) -> Result<()> {
+pub(super) fn may_register(
+    actor: &Actor,
+    kind: Kind,
+    roles: &[(String, MemberRole)],
+) -> Result<()> {
     if kind == Kind::Contact {
         return if actor.holds("tokens:write") {
             Ok(())
