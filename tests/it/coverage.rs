@@ -224,7 +224,7 @@ const TRIES: &[Try] = &[
     tried(
         "issuerSave",
         Key,
-        r#"mutation { issuerSave(input: {id: "ISSUER", kind: CONTACT, issuer: "secret-issuer", algorithms: [HS256], sharedSecret: "another secret of more than 32 bytes"}) { issuer { id } userErrors { code } } }"#,
+        r#"mutation { issuerSave(input: {id: "ISSUER", kind: MEMBER, issuer: "secret-issuer", algorithms: [HS256], sharedSecret: "another secret of more than 32 bytes"}) { issuer { id } userErrors { code } } }"#,
         Data(r#"{"issuerSave": {"issuer": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#),
     ),
     tried(

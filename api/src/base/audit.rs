@@ -20,7 +20,7 @@ pub struct Audited {
 }
 
 impl Audited {
-    pub fn new(action: &'static str, object: impl ToString, changes: Value) -> Self {
+    pub fn new(action: &'static str, object: &impl ToString, changes: Value) -> Self {
         Self {
             action,
             object: Some(object.to_string()),

@@ -126,7 +126,7 @@ pub async fn save(tx: &Tx, draft: &Draft) -> Result<nudge::Model> {
         "surface": draft.surface,
         "triggerEvent": draft.trigger_event,
     });
-    tx.audit(Audited::new("nudgeSave", saved.id, changes))
+    tx.audit(Audited::new("nudgeSave", &saved.id, changes))
         .await?;
     Ok(saved)
 }
@@ -159,7 +159,7 @@ pub async fn publish(tx: &Tx, id: Id<nudge::Entity>) -> Result<nudge::Model> {
         })
         .await?;
     let changes = json!({"key": published.key, "version": draft.number});
-    tx.audit(Audited::new("nudgePublish", published.id, changes))
+    tx.audit(Audited::new("nudgePublish", &published.id, changes))
         .await?;
     Ok(published)
 }
@@ -196,7 +196,7 @@ pub async fn archive(tx: &Tx, id: Id<nudge::Entity>) -> Result<nudge::Model> {
         .with("nudgeKey", archived.key.clone());
     tx.emit(event).await?;
     let changes = json!({ "key": archived.key });
-    tx.audit(Audited::new("nudgeArchive", archived.id, changes))
+    tx.audit(Audited::new("nudgeArchive", &archived.id, changes))
         .await?;
     Ok(archived)
 }

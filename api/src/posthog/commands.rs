@@ -158,7 +158,7 @@ async fn store(
         "projectId": stored.project_id,
         "hasPersonalApiKey": stored.personal_api_key.is_some(),
     });
-    tx.audit(Audited::new("posthogConnect", stored.id, changes))
+    tx.audit(Audited::new("posthogConnect", &stored.id, changes))
         .await?;
     Ok(stored)
 }
@@ -170,7 +170,7 @@ pub async fn disconnect(tx: &Tx) -> Result<Option<Id<posthog_connection::Entity>
     };
     tx.delete(row.id).await?;
     let changes = json!({"ingestHost": row.ingest_host, "projectId": row.project_id});
-    tx.audit(Audited::new("posthogDisconnect", row.id, changes))
+    tx.audit(Audited::new("posthogDisconnect", &row.id, changes))
         .await?;
     Ok(Some(row.id))
 }
@@ -304,7 +304,7 @@ pub(super) async fn save_metric(tx: &Tx, checked: &CheckedMetric) -> Result<metr
         "expression": stored.expression,
         "expressionBefore": before.map(|row| row.expression),
     });
-    tx.audit(Audited::new("metricSave", stored.id, changes))
+    tx.audit(Audited::new("metricSave", &stored.id, changes))
         .await?;
     Ok(stored)
 }
@@ -316,7 +316,7 @@ pub(super) async fn delete_metric(tx: &Tx, id: Id<metric::Entity>) -> Result<boo
     };
     tx.delete(row.id).await?;
     let changes = json!({"key": row.key, "expression": row.expression});
-    tx.audit(Audited::new("metricDelete", row.id, changes))
+    tx.audit(Audited::new("metricDelete", &row.id, changes))
         .await?;
     Ok(true)
 }

@@ -82,7 +82,7 @@ pub(super) async fn create_tenant_as(
             name: "first".to_owned(),
             scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
         };
-        tx.audit(Audited::new("tenantCreate", id, json!({ "name": name })))
+        tx.audit(Audited::new("tenantCreate", &id, json!({ "name": name })))
             .await?;
         Ok(NewTenant {
             tenant,
@@ -120,7 +120,8 @@ pub async fn resume_tenant(tx: &Tx) -> Result<tenant::Model> {
 /// The tenant as it is now, with an entry about what was done to it.
 async fn told(tx: &Tx, action: &'static str) -> Result<tenant::Model> {
     let tenant = queries::tenant(tx).await?.ok_or(Error::NotFound)?;
-    tx.audit(Audited::new(action, tenant.id, json!({}))).await?;
+    tx.audit(Audited::new(action, &tenant.id, json!({})))
+        .await?;
     Ok(tenant)
 }
 
@@ -168,7 +169,7 @@ pub async fn create_key(tx: &Tx, actor: &Actor, new: NewKey) -> Result<IssuedKey
     }
     let issued = issue(tx, new).await?;
     let changes = shown(&issued.row);
-    tx.audit(Audited::new("apiKeyCreate", issued.row.id, changes))
+    tx.audit(Audited::new("apiKeyCreate", &issued.row.id, changes))
         .await?;
     Ok(issued)
 }
@@ -255,7 +256,7 @@ pub async fn rotate_key(
         "newPrefix": issued.row.prefix,
         "oldWorksUntil": sooner,
     });
-    tx.audit(Audited::new("apiKeyRotate", id, changes)).await?;
+    tx.audit(Audited::new("apiKeyRotate", &id, changes)).await?;
     Ok(issued)
 }
 
@@ -269,7 +270,7 @@ pub async fn revoke_key(tx: &Tx, id: Id<api_key::Entity>) -> Result<api_key::Mod
     row.revoked_at = Set(Some(tx.now()));
     let row = tx.update(row).await?;
     tx.revokes().await?;
-    tx.audit(Audited::new("apiKeyRevoke", id, shown(&row)))
+    tx.audit(Audited::new("apiKeyRevoke", &id, shown(&row)))
         .await?;
     Ok(row)
 }
@@ -331,7 +332,7 @@ pub async fn mint_contact_token(
                 Error::user(ErrorCode::NotFound, "contactId", "there is no such contact")
             })?;
         let changes = json!({ "expiresAt": expires_at });
-        tx.audit(Audited::new("contactTokenCreate", contact, changes))
+        tx.audit(Audited::new("contactTokenCreate", &contact, changes))
             .await?;
         Ok(ContactToken {
             token: token::sign(cx.env(), &tenant, contact, now, expires_at)?,

@@ -56,7 +56,7 @@ pub async fn replay(tx: &Tx, ids: &[Id<dead_letter::Entity>]) -> Result<Vec<dead
     letters.sort_by_key(|letter| ids.iter().position(|id| *id == letter.id));
     for letter in &letters {
         let changes = json!({"consumer": letter.consumer, "eventId": letter.event_id.to_string()});
-        tx.audit(Audited::new("deadLetterReplay", letter.id, changes))
+        tx.audit(Audited::new("deadLetterReplay", &letter.id, changes))
             .await?;
     }
     Ok(letters)

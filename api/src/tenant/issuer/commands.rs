@@ -126,7 +126,7 @@ async fn store(tx: &Tx, cx: &Cx, new: &NewIssuer) -> Result<issuer::Model> {
     let stored = stored.map_err(|error| {
         error.taken("audience", "there is an issuer with this iss and audience")
     })?;
-    tx.audit(Audited::new("issuerSave", stored.id, changes))
+    tx.audit(Audited::new("issuerSave", &stored.id, changes))
         .await?;
     Ok(stored)
 }
@@ -197,7 +197,7 @@ pub async fn delete_issuer(tx: &Tx, id: Id<issuer::Entity>) -> Result<Id<issuer:
     let row = find(tx, id).await?;
     tx.delete(row.id).await?;
     let changes = json!({"kind": kind_name(row.kind), "issuer": row.iss, "audience": row.audience});
-    tx.audit(Audited::new("issuerDelete", row.id, changes))
+    tx.audit(Audited::new("issuerDelete", &row.id, changes))
         .await?;
     Ok(row.id)
 }

@@ -25,7 +25,8 @@ pub struct Issuer {
     /// Whom its tokens speak for.
     kind: IssuerKind,
     /// What the claim `iss` of its tokens is, letter for letter.
-    issuer: String,
+    #[graphql(name = "issuer")]
+    iss: String,
     /// What the claim `aud` of its tokens is, or holds.
     audience: String,
     /// Where it publishes its public keys; absent where they come otherwise.
@@ -78,7 +79,7 @@ impl From<issuer::Model> for Issuer {
         Self {
             id: row.id.to_string().into(),
             kind: row.kind.into(),
-            issuer: row.iss.clone(),
+            iss: row.iss.clone(),
             audience: row.audience.clone(),
             jwks_url: row.jwks_url.clone().map(Url),
             has_shared_secret: row.secret.is_some(),
