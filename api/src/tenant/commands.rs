@@ -139,7 +139,7 @@ pub async fn delete_tenant(tx: &Tx, name: &str) -> Result<TenantId> {
     // Stays when the tenant's rows are gone.
     tx.audit(Audited::new(
         "tenantDelete",
-        tenant.id,
+        &tenant.id,
         json!({ "name": name }),
     ))
     .await?;
