@@ -624,7 +624,7 @@ async fn a_providers_address_inside_our_network_is_neither_saved_nor_asked() -> 
             };
             match tenant::save_issuer(&acme.cx, &guarded, new).await {
                 Err(Error::User(error)) => {
-                    assert_eq!(error.field.as_deref(), Some("jwksUrl"), "{url}")
+                    assert_eq!(error.field.as_deref(), Some("jwksUrl"), "{url}");
                 }
                 other => panic!("{url}: {other:?}"),
             }
