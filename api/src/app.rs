@@ -9,14 +9,15 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     base::{
-        Actor, Bus, Clock, Cx, Db, DbOptions, Env, Ids, Module, Outbound, Result, Rng, Secrets, gql,
+        Actor, Bus, Clock, Cx, Db, DbOptions, Env, Ids, Module, Origin, Outbound, Result,
+        Revocations, Rng, Secrets, gql,
     },
     config::{Config, Hidden},
     contact,
     nudge::{self, Streams},
     posthog::{self, Posthog},
     schema::{self, Documents, Ready, Schema},
-    tenant::{Caller, Principals},
+    tenant::{self, Caller, Principals},
     worker::Worker,
 };
 
@@ -85,6 +86,7 @@ impl App {
             rng: parts.rng,
             secrets: Secrets::new(parts.config.secret_key_or_development()),
             bus: Bus::default(),
+            revocations: Revocations::default(),
         });
         let tasks = TaskTracker::new();
         let outbound = Outbound::new(parts.config.allow_private_upstreams)?;
@@ -92,11 +94,17 @@ impl App {
         let streams = Arc::new(Streams::default());
         let operator_token = parts.config.operator_token.as_ref().map(Hidden::reveal);
         Ok(Self {
-            principals: Principals::new(Arc::clone(&env), operator_token, tasks.clone()),
+            principals: Principals::new(
+                Arc::clone(&env),
+                operator_token,
+                outbound.clone(),
+                tasks.clone(),
+            ),
             schema: schema::build()
                 .data(Arc::clone(&env))
                 .data(Arc::clone(&posthog))
                 .data(Arc::clone(&streams))
+                .data(outbound.clone())
                 .finish(),
             documents: Documents::default(),
             worker: Worker::new(Arc::clone(&env), outbound, MODULES),
@@ -115,6 +123,14 @@ impl App {
         self.tasks.spawn(tail);
     }
 
+    /// Hears from now on which credentials end elsewhere, so that keys may be remembered.
+    pub fn hear_revocations(&self) {
+        self.tasks.spawn(tenant::hear_revocations(
+            Arc::clone(&self.env),
+            self.stopping.clone(),
+        ));
+    }
+
     /// Starts the worker, unless it is configured away.
     pub async fn start_worker(&self) -> Result<()> {
         if self.config.worker {
@@ -130,7 +146,19 @@ impl App {
 
     /// Executes a query or a mutation for `caller`. What fails is named for the caller, and logged under `request_id`.
     pub async fn execute(&self, caller: &Caller, request: Request, request_id: &str) -> Response {
-        let request = self.with_caller(caller, request, request_id);
+        self.execute_from(caller, request, request_id, Origin::default())
+            .await
+    }
+
+    /// Executes a query or a mutation that came from somewhere.
+    pub async fn execute_from(
+        &self,
+        caller: &Caller,
+        request: Request,
+        request_id: &str,
+        origin: Origin,
+    ) -> Response {
+        let request = self.with_caller(caller, request, request_id, origin);
         let mut response = match Ready::new(&self.documents, request).await {
             Ok(ready) => schema::execute(&self.schema, ready).await.0,
             Err(error) => Response::from_errors(vec![error]),
@@ -146,7 +174,7 @@ impl App {
         request: Request,
         request_id: String,
     ) -> impl Stream<Item = Response> + Send + use<> {
-        let request = self.with_caller(caller, request, &request_id);
+        let request = self.with_caller(caller, request, &request_id, Origin::default());
         let (schema, documents) = (self.schema.clone(), self.documents.clone());
         let opened = async move {
             match Ready::new(&documents, request).await {
@@ -161,14 +189,26 @@ impl App {
     }
 
     /// Puts in what fields ask the request for: who asks and, inside a tenant, the `Cx`.
-    pub fn with_caller(&self, caller: &Caller, request: Request, request_id: &str) -> Request {
+    pub fn with_caller(
+        &self,
+        caller: &Caller,
+        request: Request,
+        request_id: &str,
+        origin: Origin,
+    ) -> Request {
+        let origin = Origin {
+            request_id: Some(request_id.to_owned()),
+            ..origin
+        };
         let request = request
             .data(caller.actor.clone())
+            .data(origin.clone())
             .data(gql::RequestId(request_id.to_owned()));
         let Some(tenant) = caller.tenant else {
             return request;
         };
-        let cx = Cx::new(Arc::clone(&self.env), tenant, caller.actor.clone());
+        let actor = caller.actor.clone();
+        let cx = Cx::asked(Arc::clone(&self.env), tenant, actor, origin);
         // Loaders are made anew with this request's `Cx`, so that a batch never mixes tenants.
         request
             .data(contact::Loaders::new(&cx))

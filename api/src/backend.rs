@@ -9,7 +9,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     app::App,
-    base::{Error, gql::StreamPlace},
+    base::{Error, Origin, gql::StreamPlace},
     tenant::Caller,
     transport::{Asked, Backend, Failure, Item, Prepared, Refused, RequestMeta},
 };
@@ -21,6 +21,7 @@ impl Backend for App {
         &self,
         credential: Option<&str>,
         origin: Option<&str>,
+        tenant: Option<&str>,
     ) -> Result<Caller, Refused> {
         if let Some(origin) = origin
             && !self.allows_origin(origin)
@@ -30,7 +31,7 @@ impl Backend for App {
             ));
         }
         self.principals
-            .authenticate(credential)
+            .authenticate(credential, tenant)
             .await
             .map_err(|error| match error {
                 Error::Internal(cause) => {
@@ -40,6 +41,7 @@ impl Backend for App {
                     );
                     Refused::Unavailable("the credential could not be checked".to_owned())
                 }
+                Error::Unavailable(why) => Refused::Unavailable(why.message),
                 error => Refused::Unauthenticated(error.to_string()),
             })
     }
@@ -76,7 +78,12 @@ impl Backend for App {
     }
 
     async fn execute(&self, caller: Caller, request: Request, meta: RequestMeta) -> Response {
-        Self::execute(self, &caller, request, &meta.request_id).await
+        let origin = Origin {
+            ip: meta.client.ip,
+            user_agent: meta.client.user_agent,
+            request_id: None,
+        };
+        Self::execute_from(self, &caller, request, &meta.request_id, origin).await
     }
 
     fn subscribe(

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use entity::{Id, TenantId, api_key, tenant::Column};
 use sea_orm::{ColumnTrait as _, QueryFilter as _, QueryOrder as _};
@@ -54,6 +55,9 @@ enum Command {
     /// Make and revoke keys
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Read what was changed of a tenant, and by whom
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Show the GraphQL schema
     #[command(subcommand)]
     Schema(SchemaCommand),
@@ -111,6 +115,19 @@ enum KeyCommand {
     Revoke {
         /// The key's id, key_…, as the tenant's apiKeys show it
         id: String,
+    },
+}
+
+#[derive(Subcommand)]
+enum AuditCommand {
+    /// Print a tenant's audit log, the oldest entry first, one JSON object a line
+    Export {
+        /// The tenant's id, tenant_…; also of one that was deleted
+        #[arg(long)]
+        tenant: String,
+        /// Leave out what is older, such as 2026-01-31T00:00:00Z
+        #[arg(long, value_name = "INSTANT")]
+        since: Option<DateTime<Utc>>,
     },
 }
 
@@ -183,6 +200,9 @@ async fn obey(cli: Cli, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         }
         Command::Key(KeyCommand::Revoke { id }) => {
             revoke_key(&open(config()?).await?, &id, out).await?;
+        }
+        Command::Audit(AuditCommand::Export { tenant, since }) => {
+            export_audit(&open(config()?).await?, &tenant, since, out).await?;
         }
         Command::Schema(SchemaCommand::Print) => write!(out, "{}", schema::sdl())?,
         Command::Flag(FlagCommand::Eval) => {
@@ -361,6 +381,22 @@ async fn revoke_key(app: &App, id: &str, out: &mut impl Write) -> anyhow::Result
         "{} ({}…, {}) works no more",
         row.id, row.prefix, row.name
     )?;
+    Ok(())
+}
+
+async fn export_audit(
+    app: &App,
+    tenant: &str,
+    since: Option<DateTime<Utc>>,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let tenant =
+        TenantId::parse(tenant).with_context(|| format!("{tenant:?} is not a tenant's id"))?;
+    tenant::export(&app.env.db.tenant(tenant), since, |entry| {
+        writeln!(out, "{}", serde_json::to_string(&entry)?)?;
+        Ok(())
+    })
+    .await?;
     Ok(())
 }
 

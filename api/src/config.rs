@@ -253,7 +253,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "allow_private_upstreams",
         default: "false",
-        meaning: "Lets tenants name a PostHog inside this process's own network, and by http://. For a single tenant's own house alone.",
+        meaning: "Lets tenants name a PostHog, or an identity provider, inside this process's own network, and by http://. For a single tenant's own house alone.",
         set: |config, text| yes_or_no(text).map(|value| config.allow_private_upstreams = value),
     },
     Key {

@@ -1,6 +1,7 @@
 //! One file per table: the row, its columns, its relations. No logic.
 
 pub mod api_key;
+pub mod audit_entry;
 pub mod consumer;
 pub mod contact;
 pub mod contact_alias;
@@ -12,6 +13,7 @@ pub mod event;
 pub mod event_retry;
 pub mod id;
 pub mod idempotency;
+pub mod issuer;
 pub mod metric;
 pub mod nudge;
 pub mod nudge_decision;

@@ -7,10 +7,14 @@ mod m0001_ground;
 mod m0002_contact;
 mod m0003_posthog;
 mod m0004_nudge;
+mod m0005_identity;
 mod table;
 
 /// The PostgreSQL role that the application works as: it owns nothing, so row level security holds for it.
 pub const APP_ROLE: &str = "growthos_app";
+
+/// The PostgreSQL role that work across tenants takes for one transaction: its policies let every row through.
+pub const SYSTEM_ROLE: &str = "growthos_system";
 
 pub struct Migrator;
 
@@ -22,6 +26,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0002_contact::Migration),
             Box::new(m0003_posthog::Migration),
             Box::new(m0004_nudge::Migration),
+            Box::new(m0005_identity::Migration),
         ]
     }
 }

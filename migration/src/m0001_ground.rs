@@ -10,7 +10,7 @@ use sea_orm_migration::{
 };
 
 use crate::{
-    APP_ROLE,
+    APP_ROLE, SYSTEM_ROLE,
     table::{fence, global, tenant_owned},
 };
 
@@ -22,19 +22,34 @@ impl MigrationTrait for Migration {
     async fn up(&self, m: &SchemaManager) -> Result<(), DbErr> {
         let postgres = m.get_database_backend() == DatabaseBackend::Postgres;
         if postgres {
-            // A role belongs to the whole server: another database may have made it already, just now.
+            for role in [APP_ROLE, SYSTEM_ROLE] {
+                // A role belongs to the whole server: another database may have made it already, just now.
+                m.get_connection()
+                    .execute_unprepared(&format!(
+                        "DO $$ BEGIN
+                             IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') THEN
+                                 CREATE ROLE {role} NOLOGIN;
+                             END IF;
+                         EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+                         END $$;
+                         DO $$ BEGIN
+                             IF NOT pg_has_role(current_user, '{role}', 'MEMBER') THEN
+                                 EXECUTE format('GRANT {role} TO %I', current_user);
+                             END IF;
+                         END $$;"
+                    ))
+                    .await?;
+            }
+            // What the application may, the system may, too.
             m.get_connection()
                 .execute_unprepared(&format!(
                     "DO $$ BEGIN
-                         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{APP_ROLE}') THEN
-                             CREATE ROLE {APP_ROLE} NOLOGIN;
+                         IF NOT pg_has_role('{SYSTEM_ROLE}', '{APP_ROLE}', 'MEMBER') THEN
+                             GRANT {APP_ROLE} TO {SYSTEM_ROLE};
                          END IF;
-                     EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
-                     END $$;
-                     DO $$ BEGIN
-                         IF NOT pg_has_role(current_user, '{APP_ROLE}', 'MEMBER') THEN
-                             EXECUTE format('GRANT {APP_ROLE} TO %I', current_user);
-                         END IF;
+                     EXCEPTION WHEN OTHERS THEN
+                         -- Made by another database's migration, just now.
+                         IF NOT pg_has_role('{SYSTEM_ROLE}', '{APP_ROLE}', 'MEMBER') THEN RAISE; END IF;
                      END $$;
                      GRANT USAGE ON SCHEMA public TO {APP_ROLE};"
                 ))

@@ -9,11 +9,13 @@ use api::{
 };
 use async_graphql::{Request, Variables};
 use entity::{
-    ContactId, EventId, Id, TenantOwned, api_key, contact, contact_alias, contact_evidence,
-    contact_identifier, contact_trait, dead_letter, event, idempotency, metric, nudge,
-    nudge_decision, nudge_delivery, nudge_interaction, nudge_version, posthog_connection,
+    ContactId, EventId, Id, TenantOwned, api_key, audit_entry, contact, contact_alias,
+    contact_evidence, contact_identifier, contact_trait, dead_letter, event, idempotency, issuer,
+    metric, nudge, nudge_decision, nudge_delivery, nudge_interaction, nudge_version,
+    posthog_connection,
 };
 use futures_util::StreamExt as _;
+use jsonwebtoken::{EncodingKey, Header};
 use sea_orm::Set;
 use serde_json::{Value, json};
 use tests::{Kit, OPERATOR, Tenant, on_each_database};
@@ -46,8 +48,8 @@ use Answer::{Code, Data, Silence};
 struct Try {
     field: &'static str,
     by: By,
-    /// Capitals stand for the victim's ids: `CONTACT`, `IDENTIFIER`, `EVENT`, `KEY`, `METRIC`, `NUDGE`, `VERSION`, `DELIVERY`,
-    /// `LETTER`, `POSTHOG`, `TENANT`.
+    /// Capitals stand for the victim's ids: `CONTACT`, `IDENTIFIER`, `EVENT`, `ISSUER`, `KEY`, `METRIC`, `NUDGE`, `VERSION`,
+    /// `DELIVERY`, `LETTER`, `POSTHOG`, `TENANT`.
     document: &'static str,
     answer: Answer,
 }
@@ -62,6 +64,12 @@ const fn tried(field: &'static str, by: By, document: &'static str, answer: Answ
 }
 
 const TRIES: &[Try] = &[
+    tried(
+        "auditLog",
+        Key,
+        r#"{ auditLog(filter: {objectId: "TENANT"}) { totalCount } of: auditLog(filter: {objectId: "KEY"}) { edges { node { id } } } }"#,
+        Data(r#"{"auditLog": {"totalCount": 0}, "of": {"edges": []}}"#),
+    ),
     tried(
         "contact",
         Key,
@@ -209,6 +217,18 @@ const TRIES: &[Try] = &[
         Data(r#"{"identify": {"accepted": true}}"#),
     ),
     tried(
+        "issuerDelete",
+        Key,
+        r#"mutation { issuerDelete(input: {id: "ISSUER"}) { deletedId userErrors { code } } }"#,
+        Data(r#"{"issuerDelete": {"deletedId": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#),
+    ),
+    tried(
+        "issuerSave",
+        Key,
+        r#"mutation { issuerSave(input: {id: "ISSUER", kind: MEMBER, issuer: "secret-issuer", algorithms: [HS256], sharedSecret: "another secret of more than 32 bytes"}) { issuer { id } userErrors { code } } }"#,
+        Data(r#"{"issuerSave": {"issuer": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#),
+    ),
+    tried(
         "metricDelete",
         Key,
         r#"mutation { metricDelete(input: {id: "METRIC"}) { deletedId userErrors { code } } }"#,
@@ -316,6 +336,7 @@ const SECRETS: &[&str] = &[
     "secret error",
     "secret name",
     "phc_secret",
+    "secret-issuer",
 ];
 
 /// What the victim has, by the capitals that stand for it.
@@ -357,6 +378,12 @@ impl Victim {
             .as_str()
             .unwrap()
             .to_owned();
+        let save = "mutation { issuerSave(input: {kind: CONTACT, issuer: \"secret-issuer\", algorithms: [HS256], sharedSecret: \"a shared secret of more than 32 bytes\"}) { issuer { id } userErrors { message } } }";
+        let saved = ask(kit, sk, save, json!({})).await;
+        let issuer_id = saved["issuerSave"]["issuer"]["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         let keys = ask(kit, sk, "{ tenant { apiKeys { id } } }", json!({})).await;
         let key_id = keys["tenant"]["apiKeys"][0]["id"]
             .as_str()
@@ -381,6 +408,7 @@ impl Victim {
                     "IDENTIFIER",
                     text(&shown["contact"]["identifiers"][0]["id"]),
                 ),
+                ("ISSUER", issuer_id),
                 ("KEY", key_id),
                 ("LETTER", letter_id),
                 ("METRIC", metric_id),
@@ -419,6 +447,7 @@ impl Victim {
         let cx = &self.tenant.cx;
         Ok([
             all::<api_key::Entity>(cx).await?,
+            all::<audit_entry::Entity>(cx).await?,
             all::<contact::Entity>(cx).await?,
             all::<contact_alias::Entity>(cx).await?,
             all::<contact_evidence::Entity>(cx).await?,
@@ -427,6 +456,7 @@ impl Victim {
             all::<dead_letter::Entity>(cx).await?,
             all::<event::Entity>(cx).await?,
             all::<idempotency::Entity>(cx).await?,
+            all::<issuer::Entity>(cx).await?,
             all::<metric::Entity>(cx).await?,
             all::<nudge::Entity>(cx).await?,
             all::<nudge_decision::Entity>(cx).await?,
@@ -690,6 +720,17 @@ async fn introspection_shows_each_principal_exactly_the_fields_it_may_use() -> a
                     .await?,
             ),
         ];
+        let secret = "a shared secret of more than 32 bytes";
+        let save = format!(
+            "mutation {{ issuerSave(input: {{kind: MEMBER, issuer: \"id\", algorithms: [HS256], sharedSecret: \"{secret}\", roleClaim: \"role\", roles: [{{value: \"OWNER\", role: OWNER}}, {{value: \"ADMIN\", role: ADMIN}}, {{value: \"EDITOR\", role: EDITOR}}, {{value: \"VIEWER\", role: VIEWER}}]}}) {{ userErrors {{ message }} }} }}"
+        );
+        ask(&kit, &acme.secret_key, &save, json!({})).await;
+        for role in ["OWNER", "ADMIN", "EDITOR", "VIEWER"] {
+            let claims = json!({"iss": "id", "aud": acme.id.to_string(), "sub": "ann", "role": role, "exp": kit.now().timestamp() + 60});
+            let key = EncodingKey::from_secret(secret.as_bytes());
+            let token = jsonwebtoken::encode(&Header::default(), &claims, &key)?;
+            principals.push((role.to_owned(), token));
+        }
         for scope in SCOPES {
             principals.push(((*scope).to_owned(), kit.key(&acme, &[*scope]).await?));
         }

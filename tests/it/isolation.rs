@@ -77,9 +77,14 @@ const TRIED: &[(&str, As, &str)] = &[
         "{ nudges { totalCount edges { node { id name } } } }",
     ),
     (
+        "auditLog",
+        As::Secret,
+        "{ auditLog { edges { node { objectId actor { id } changes } } } of: auditLog(filter: {objectId: \"$nudge\"}) { edges { node { id } } } }",
+    ),
+    (
         "tenant",
         As::Secret,
-        "{ tenant { id name apiKeys { id name } posthog { id } } }",
+        "{ tenant { id name apiKeys { id name } issuers { id issuer } posthog { id } } }",
     ),
     (
         "tenants",
@@ -130,6 +135,16 @@ const TRIED: &[(&str, As, &str)] = &[
         "identify",
         As::Secret,
         "mutation { identify(input: {userId: \"acme-user\", traits: {name: \"stolen\"}}) { contact { id } } }",
+    ),
+    (
+        "issuerDelete",
+        As::Secret,
+        "mutation { issuerDelete(input: {id: \"$issuer\"}) { deletedId userErrors { code } } }",
+    ),
+    (
+        "issuerSave",
+        As::Secret,
+        "mutation { issuerSave(input: {id: \"$issuer\", kind: CONTACT, issuer: \"stolen\", algorithms: [HS256], sharedSecret: \"a secret of the thief's, of 32 bytes\"}) { issuer { id issuer } userErrors { code } } }",
     ),
     (
         "metricDelete",
@@ -266,6 +281,7 @@ impl Acme {
         let metric = say("mutation { metricSave(input: {key: \"acme_count\", name: \"Acme's\", expression: \"count()\"}) { metric { id } userErrors { message } } }").await?;
         anyhow::ensure!(metric["metricSave"]["metric"]["id"].is_string(), "{metric}");
         say("mutation { posthogConnect(input: {ingestHost: \"http://127.0.0.1:9\", apiHost: \"http://127.0.0.1:9\", uiHost: \"http://127.0.0.1:9\", projectId: \"1\", projectToken: \"phc_acme\"}) { userErrors { message } } }").await?;
+        let issuer = say("mutation { issuerSave(input: {kind: CONTACT, issuer: \"Acme's\", algorithms: [HS256], sharedSecret: \"a shared secret of more than 32 bytes\"}) { issuer { id } userErrors { message } } }").await?;
         let made = say("mutation { identify(input: {userId: \"acme-user\", anonymousId: \"acme-browser\", traits: {name: \"Acme's Ann\"}}) { contact { id } } track(input: {event: \"signup\", userId: \"acme-user\"}) { accepted } }").await?;
         let contact = text(&made["identify"]["contact"]["id"])?;
         kit.app.worker.drain().await?;
@@ -293,6 +309,7 @@ impl Acme {
             ("$posthog", text(&seen["tenant"]["posthog"]["id"])?),
             ("$key", text(&seen["tenant"]["apiKeys"][0]["id"])?),
             ("$metric", text(&seen["metrics"]["edges"][0]["node"]["id"])?),
+            ("$issuer", text(&issuer["issuerSave"]["issuer"]["id"])?),
             ("$tenant", text(&seen["tenant"]["id"])?),
             // No letter of acme's: one that is not there is refused the same way.
             ("$letter", "letter_01h455vb4pex5vsknk084sn02q".to_owned()),
@@ -310,7 +327,7 @@ impl Acme {
 
     /// Everything of acme's that another tenant could have changed.
     async fn picture(&self, kit: &Kit) -> Value {
-        let document = "{ tenant { name suspendedAt apiKeys { id name revokedAt expiresAt } posthog { projectId } }
+        let document = "{ tenant { name suspendedAt apiKeys { id name revokedAt expiresAt } issuers { issuer updatedAt } posthog { projectId } }
             contacts { totalCount edges { node { id name identifiers { kind value } traits } } }
             events { totalCount } nudges { totalCount edges { node { id name archivedAt } } } metrics { edges { node { key expression } } }
             contact(by: {externalId: \"acme-user\"}) { nudges { edges { node { id state } } } } }";

@@ -1,6 +1,11 @@
 //! Tenants and their credentials, as clients meet them.
 
+mod attacks;
+mod audit;
+mod issuers;
 mod keys;
+mod provider;
+mod remembered;
 mod tokens;
 
 use serde_json::{Value, json};

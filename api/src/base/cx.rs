@@ -1,12 +1,15 @@
 //! Who is asking, for which tenant, at what time: the one thing passed down.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use chrono::{DateTime, Utc};
-use entity::{ContactId, Id, TenantId, api_key};
+use entity::{ContactId, Id, TenantId, api_key, issuer};
 use futures_util::future::BoxFuture;
 
-use super::{Bus, Clock, Db, Ids, Result, Rng, Scope, Secrets, Tx};
+use super::{Bus, Clock, Db, Ids, MemberRole, Result, Revocations, Rng, Scope, Secrets, Tx};
 
 /// Who asks. See the table "Who asks" in `docs/architecture.md`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +18,13 @@ pub enum Actor {
     SecretKey {
         id: Id<api_key::Entity>,
         scopes: Arc<[String]>,
+    },
+    /// One of the tenant's own people, whom its identity provider vouches for.
+    Member {
+        issuer: Id<issuer::Entity>,
+        /// Who it is, in the provider's words: unique for the issuer.
+        subject: Arc<str>,
+        role: MemberRole,
     },
     /// A browser: may write, reads no contact.
     PublishableKey { id: Id<api_key::Entity> },
@@ -40,6 +50,7 @@ impl Actor {
                         .strip_suffix(":read")
                         .is_some_and(|noun| held.strip_suffix(":write") == Some(noun))
             }),
+            Self::Member { role, .. } => role.holds(scope),
             Self::System => true,
             Self::PublishableKey { .. } | Self::Contact { .. } | Self::Operator => false,
         }
@@ -48,6 +59,7 @@ impl Actor {
     pub const fn source(&self) -> &'static str {
         match self {
             Self::SecretKey { .. } => "secret_key",
+            Self::Member { .. } => "member",
             Self::PublishableKey { .. } => "publishable_key",
             Self::Contact { .. } => "contact",
             Self::Operator => "operator",
@@ -58,6 +70,9 @@ impl Actor {
     pub fn principal(&self) -> String {
         match self {
             Self::SecretKey { id, .. } | Self::PublishableKey { id } => id.to_string(),
+            Self::Member {
+                issuer, subject, ..
+            } => format!("{issuer}/{subject}"),
             Self::Contact { id, .. } => id.to_string(),
             Self::Operator | Self::System => self.source().to_owned(),
         }
@@ -72,6 +87,22 @@ pub struct Env {
     pub rng: Rng,
     pub secrets: Secrets,
     pub bus: Bus,
+    pub revocations: Revocations,
+}
+
+/// Where a request came from: what the audit log keeps of it beside who asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    pub ip: Option<IpAddr>,
+    pub user_agent: Option<String>,
+    pub request_id: Option<String>,
+}
+
+/// Who asks, and from where.
+#[derive(Debug)]
+pub(super) struct Asker {
+    pub(super) actor: Actor,
+    pub(super) origin: Origin,
 }
 
 /// What is written down in the transaction of each write, see [`Cx::note_writes`].
@@ -82,7 +113,7 @@ pub type Note = Arc<dyn for<'a> Fn(&'a Tx) -> BoxFuture<'a, Result<()>> + Send +
 pub struct Cx {
     env: Arc<Env>,
     tenant: TenantId,
-    actor: Actor,
+    asker: Arc<Asker>,
     note: Arc<Mutex<Option<Note>>>,
 }
 
@@ -96,11 +127,16 @@ impl Drop for Noting {
 }
 
 impl Cx {
+    /// For what comes from within, such as the worker's and the command line's work: it has no origin.
     pub fn new(env: Arc<Env>, tenant: TenantId, actor: Actor) -> Self {
+        Self::asked(env, tenant, actor, Origin::default())
+    }
+    /// For what a request asks.
+    pub fn asked(env: Arc<Env>, tenant: TenantId, actor: Actor, origin: Origin) -> Self {
         Self {
             env,
             tenant,
-            actor,
+            asker: Arc::new(Asker { actor, origin }),
             note: Arc::default(),
         }
     }
@@ -111,8 +147,8 @@ impl Cx {
     pub const fn tenant(&self) -> TenantId {
         self.tenant
     }
-    pub const fn actor(&self) -> &Actor {
-        &self.actor
+    pub fn actor(&self) -> &Actor {
+        &self.asker.actor
     }
     pub fn env(&self) -> &Env {
         &self.env
@@ -132,15 +168,16 @@ impl Cx {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
+        let db = &self.env.db;
         let Some(note) = note else {
-            return self.env.db.write(&self.env, self.tenant, work).await;
+            return db.write(&self.env, self.tenant, &self.asker, work).await;
         };
         let noted = async move |tx: &Tx| {
             let done = work(tx).await?;
             note(tx).await?;
             Ok(done)
         };
-        self.env.db.write(&self.env, self.tenant, noted).await
+        db.write(&self.env, self.tenant, &self.asker, noted).await
     }
     /// Has each write of this `Cx` and its clones note in its own transaction that it happened, until what this gives is
     /// dropped. A note that fails undoes the write.

@@ -14,6 +14,7 @@ mod system;
 mod tx;
 
 use std::{
+    fmt::Write as _,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -22,12 +23,13 @@ use std::{
 };
 
 use entity::TenantId;
+use migration::SYSTEM_ROLE;
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
-    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
+    SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 
-use super::{Env, Error, Result};
+use super::{Env, Error, Result, cx::Asker};
 pub use check::Role;
 pub use connect::DbOptions;
 pub use each::{EachSelect, MEMBER, ROOT};
@@ -65,11 +67,13 @@ enum Fence {
 }
 
 impl Fence {
-    /// What PostgreSQL's policies read, and its value.
-    fn setting(self) -> (&'static str, String) {
+    /// What PostgreSQL's policies go by, said inside the transaction and ended with it. The values are ours: a uuid and words.
+    fn sql(self) -> String {
         match self {
-            Self::Tenant(tenant) => ("app.tenant", tenant.uuid().to_string()),
-            Self::System => ("app.system", "on".to_owned()),
+            Self::Tenant(tenant) => {
+                format!("SELECT set_config('app.tenant', '{}', true)", tenant.uuid())
+            }
+            Self::System => format!("SET LOCAL ROLE {SYSTEM_ROLE}"),
         }
     }
 }
@@ -118,26 +122,13 @@ impl Db {
                 .await;
         }
         let open = pool.begin().await?;
-        let (name, value) = fence.setting();
-        let (sql, values) = if writes {
-            (
-                "SELECT set_config($1, $2, true)",
-                vec![name.into(), value.into()],
-            )
-        } else {
+        let mut sql = fence.sql();
+        if !writes {
             // Who asked may be gone, and a statement that nobody waits for would go on.
-            let read_time_max = self.inner.read_timeout.as_millis().to_string();
-            (
-                "SELECT set_config($1, $2, true), set_config('statement_timeout', $3, true)",
-                vec![name.into(), value.into(), read_time_max.into()],
-            )
-        };
-        open.execute_raw(Statement::from_sql_and_values(
-            DbBackend::Postgres,
-            sql,
-            values,
-        ))
-        .await?;
+            let read_time_max = self.inner.read_timeout.as_millis();
+            let _ = write!(sql, "; SET LOCAL statement_timeout = {read_time_max}");
+        }
+        open.execute_unprepared(&sql).await?;
         Ok(open)
     }
 
@@ -156,13 +147,18 @@ impl Db {
         &self,
         env: &Env,
         tenant: TenantId,
+        asker: &Arc<Asker>,
         work: impl AsyncFnOnce(&Tx) -> Result<T> + Clone,
     ) -> Result<T> {
         let mut attempt = 0;
         loop {
             attempt += 1;
             let open = self.begin(Fence::Tenant(tenant), true).await?;
-            let tx = Tx::new(Scope::open(self.clone(), tenant, open), env);
+            let tx = Tx::new(
+                Scope::open(self.clone(), tenant, open),
+                env,
+                Arc::clone(asker),
+            );
             let done = work.clone()(&tx).await;
             match tx.finish(env, done).await {
                 Err(error) if attempt < WRITE_ATTEMPTS && is_contention(&error) => {

@@ -12,13 +12,15 @@ use async_graphql::{
 use chrono::TimeDelta;
 use entity::{Id, TenantOwned};
 
-use super::{Actor, Cx, Env, Error, ErrorCode, Result, Unavailable, db::id_of};
+use super::{Actor, Cx, Env, Error, ErrorCode, Origin, Result, Unavailable, db::id_of};
 
 pub trait CxExt<'a> {
     /// The request's `Cx`. Fields that the operator may use have none, and ask [`CxExt::env`].
     fn cx(&self) -> Result<&'a Cx>;
     fn actor(&self) -> &'a Actor;
     fn env(&self) -> &'a Arc<Env>;
+    /// Where the request came from.
+    fn origin(&self) -> Origin;
     /// What names the request in logs and errors.
     fn request_id(&self) -> &'a str;
     /// Where the subscription stands in its stream.
@@ -37,6 +39,9 @@ impl<'a> CxExt<'a> for Context<'a> {
     }
     fn env(&self) -> &'a Arc<Env> {
         self.data_unchecked()
+    }
+    fn origin(&self) -> Origin {
+        self.data_opt::<Origin>().cloned().unwrap_or_default()
     }
     fn request_id(&self) -> &'a str {
         self.data_opt::<RequestId>().map_or("", |id| &id.0)
@@ -85,16 +90,16 @@ impl StreamPlace {
 /// (hides from introspection); a test holds the two together for every principal.
 #[derive(Clone, Copy, Debug)]
 pub enum Need {
-    /// A secret key with this scope.
+    /// A secret key with this scope, or a member whose role holds it.
     Scope(&'static str),
     /// A contact's own token.
     Contact,
-    /// A secret key with `events:write`, or a publishable key: both may tell what happened.
+    /// A secret key or a member with `events:write`, or a publishable key: they may tell what happened.
     Tell,
     /// A secret key with this scope, or a contact: for what hangs on a contact, where a contact's token gets to
     /// its own alone.
     ScopeOrContact(&'static str),
-    /// Any principal of a tenant that may read something: a secret key or a contact.
+    /// Any principal of a tenant that may read something: a secret key, a member or a contact.
     Reader,
     Operator,
 }
@@ -112,7 +117,10 @@ impl Need {
             }
             Self::Reader => matches!(
                 actor,
-                Actor::SecretKey { .. } | Actor::Contact { .. } | Actor::System
+                Actor::SecretKey { .. }
+                    | Actor::Member { .. }
+                    | Actor::Contact { .. }
+                    | Actor::System
             ),
             Self::Operator => matches!(actor, Actor::Operator | Actor::System),
         }

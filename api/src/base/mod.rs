@@ -1,5 +1,6 @@
 //! What every room stands on. Imports no room.
 
+mod audit;
 mod batch;
 mod bus;
 mod clock;
@@ -14,13 +15,16 @@ mod module;
 mod outbound;
 mod page;
 pub mod plan;
+mod revocation;
+mod role;
 mod secrets;
 mod text;
 
+pub use audit::Audited;
 pub use batch::Batch;
 pub use bus::Bus;
 pub use clock::{Clock, Ids, Rng};
-pub use cx::{Actor, Cx, Env, Note};
+pub use cx::{Actor, Cx, Env, Note, Origin};
 pub use db::{Cells, Db, DbOptions, EachSelect, MEMBER, ROOT, Read, Role, Rows, Scope, System, Tx};
 pub use error::{Error, ErrorCode, Result, Unavailable, UserError};
 pub use event::{
@@ -32,5 +36,7 @@ pub use page::{
     Counter, Cursors, Edge, FromEnd, Listing, PAGE_DEFAULT, PAGE_MAX, Page, PageArgs, PageInfo,
     SortBy, Window, page, page_from_end, page_select, system_page,
 };
+pub use revocation::{REVOCATIONS, Revocations};
+pub use role::MemberRole;
 pub use secrets::{Secrets, fingerprint, hex};
 pub use text::{cut, storable, storable_instant, storable_json};

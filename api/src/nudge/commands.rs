@@ -5,14 +5,14 @@ mod interactions;
 use chrono::TimeDelta;
 use entity::{Id, event, nudge, nudge_delivery, nudge_version};
 use sea_orm::{ActiveValue::Unchanged, ColumnTrait, QueryFilter, QueryOrder, QuerySelect, Set};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{
     ARCHIVED, SOURCE, WITHDRAWN, queries,
     rules::{self, CONDITIONS_MAX, Condition, Content, Operator},
     stream::told_once,
 };
-use crate::base::{Error, ErrorCode, NewEvent, Result, Tx};
+use crate::base::{Audited, Error, ErrorCode, NewEvent, Result, Tx};
 
 pub use interactions::{Interaction, Recorded, record_interactions};
 
@@ -112,13 +112,23 @@ pub async fn save(tx: &Tx, draft: &Draft) -> Result<nudge::Model> {
             tx.insert(row).await.map_err(Error::contended)?;
         }
     }
-    tx.update(nudge::ActiveModel {
-        id: Unchanged(nudge.id),
-        name: Set(name.unwrap_or(&nudge.name).to_owned()),
-        updated_at: Set(tx.now()),
-        ..Default::default()
-    })
-    .await
+    let saved = tx
+        .update(nudge::ActiveModel {
+            id: Unchanged(nudge.id),
+            name: Set(name.unwrap_or(&nudge.name).to_owned()),
+            updated_at: Set(tx.now()),
+            ..Default::default()
+        })
+        .await?;
+    let changes = json!({
+        "key": saved.key,
+        "name": saved.name,
+        "surface": draft.surface,
+        "triggerEvent": draft.trigger_event,
+    });
+    tx.audit(Audited::new("nudgeSave", &saved.id, changes))
+        .await?;
+    Ok(saved)
 }
 
 /// Pins a nudge's draft as the version that runs. It cannot be changed from now on.
@@ -140,13 +150,18 @@ pub async fn publish(tx: &Tx, id: Id<nudge::Entity>) -> Result<nudge::Model> {
         ..Default::default()
     })
     .await?;
-    tx.update(nudge::ActiveModel {
-        id: Unchanged(nudge.id),
-        live_version_id: Set(Some(draft.id)),
-        updated_at: Set(tx.now()),
-        ..Default::default()
-    })
-    .await
+    let published = tx
+        .update(nudge::ActiveModel {
+            id: Unchanged(nudge.id),
+            live_version_id: Set(Some(draft.id)),
+            updated_at: Set(tx.now()),
+            ..Default::default()
+        })
+        .await?;
+    let changes = json!({"key": published.key, "version": draft.number});
+    tx.audit(Audited::new("nudgePublish", &published.id, changes))
+        .await?;
+    Ok(published)
 }
 
 /// Ends a nudge: it is offered no more, and this room, on hearing of it, takes its open deliveries back.
@@ -180,6 +195,9 @@ pub async fn archive(tx: &Tx, id: Id<nudge::Entity>) -> Result<nudge::Model> {
         .with("nudgeId", archived.id.to_string())
         .with("nudgeKey", archived.key.clone());
     tx.emit(event).await?;
+    let changes = json!({ "key": archived.key });
+    tx.audit(Audited::new("nudgeArchive", &archived.id, changes))
+        .await?;
     Ok(archived)
 }
 

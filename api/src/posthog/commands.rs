@@ -1,14 +1,14 @@
 //! Connecting and disconnecting a project; defining metrics.
 
 use chrono::{DateTime, Utc};
-use entity::{metric, posthog_connection};
+use entity::{Id, metric, posthog_connection};
 use hogql::{
     allow::check_aggregate,
     ast::{From, Query, Relation, Select, Source},
     parse_expr,
 };
 use sea_orm::{ColumnTrait, QueryFilter, Set};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{
     Posthog,
@@ -18,7 +18,7 @@ use super::{
     rules::{self, GivenHosts, Hosts},
     secret,
 };
-use crate::base::{Cx, Error, ErrorCode, LogPlace, Result, Tx};
+use crate::base::{Audited, Cx, Error, ErrorCode, LogPlace, Result, Tx};
 
 /// Metrics a tenant may have: a page of contacts may be asked for all of them.
 const METRICS_MAX: u64 = 200;
@@ -145,12 +145,35 @@ async fn store(
         created_at: Set(before.as_ref().map_or(now, |row| row.created_at)),
         updated_at: Set(now),
     };
-    if before.is_some() {
-        tx.update(row).await
+    let stored = if before.is_some() {
+        tx.update(row).await?
     } else {
         // Two first connections at once: the later one runs again and finds the other.
-        tx.insert(row).await.map_err(Error::contended)
-    }
+        tx.insert(row).await.map_err(Error::contended)?
+    };
+    let changes = json!({
+        "ingestHost": stored.ingest_host,
+        "apiHost": stored.api_host,
+        "uiHost": stored.ui_host,
+        "projectId": stored.project_id,
+        "hasPersonalApiKey": stored.personal_api_key.is_some(),
+    });
+    tx.audit(Audited::new("posthogConnect", &stored.id, changes))
+        .await?;
+    Ok(stored)
+}
+
+/// Forgets the connection of this id and its secrets, if it is the tenant's; events are no longer sent.
+pub(super) async fn disconnect(tx: &Tx, id: Id<posthog_connection::Entity>) -> Result<bool> {
+    let row = connection::row(tx).await?.filter(|row| row.id == id);
+    let Some(row) = row else {
+        return Ok(false);
+    };
+    tx.delete(row.id).await?;
+    let changes = json!({"ingestHost": row.ingest_host, "projectId": row.project_id});
+    tx.audit(Audited::new("posthogDisconnect", &row.id, changes))
+        .await?;
+    Ok(true)
 }
 
 /// A metric to define.
@@ -266,17 +289,37 @@ pub(super) async fn save_metric(tx: &Tx, checked: &CheckedMetric) -> Result<metr
         created_at: Set(before.as_ref().map_or(now, |row| row.created_at)),
         updated_at: Set(now),
     };
-    if before.is_some() {
-        return tx.update(row).await;
-    }
-    if tx.find::<metric::Entity>().count().await? >= METRICS_MAX {
+    let stored = if before.is_some() {
+        tx.update(row).await?
+    } else if tx.find::<metric::Entity>().count().await? >= METRICS_MAX {
         return Err(Error::user(
             ErrorCode::LimitReached,
             "key",
             format!("a tenant has at most {METRICS_MAX} metrics"),
         ));
-    }
-    tx.insert(row).await.map_err(Error::contended)
+    } else {
+        tx.insert(row).await.map_err(Error::contended)?
+    };
+    let changes = json!({
+        "key": stored.key,
+        "expression": stored.expression,
+        "expressionBefore": before.map(|row| row.expression),
+    });
+    tx.audit(Audited::new("metricSave", &stored.id, changes))
+        .await?;
+    Ok(stored)
+}
+
+/// Deletes a metric; says whether it was there.
+pub(super) async fn delete_metric(tx: &Tx, id: Id<metric::Entity>) -> Result<bool> {
+    let Some(row) = tx.get::<metric::Entity>(id).await? else {
+        return Ok(false);
+    };
+    tx.delete(row.id).await?;
+    let changes = json!({"key": row.key, "expression": row.expression});
+    tx.audit(Audited::new("metricDelete", &row.id, changes))
+        .await?;
+    Ok(true)
 }
 
 #[cfg(test)]

@@ -386,7 +386,7 @@ impl PosthogMutation {
         let deleted = ctx.cx()?.write(async |tx| {
             let id = Id::<posthog_connection::Entity>::parse(&input.id);
             match id {
-                Some(id) if tx.delete(id).await? => Ok(id),
+                Some(id) if commands::disconnect(tx, id).await? => Ok(id),
                 _ => Err(Error::user(
                     ErrorCode::NotFound,
                     "id",
@@ -457,7 +457,7 @@ impl PosthogMutation {
         let deleted = ctx.cx()?.write(async |tx| {
             let id = Id::<metric::Entity>::parse(&input.id);
             match id {
-                Some(id) if tx.delete(id).await? => Ok(id),
+                Some(id) if commands::delete_metric(tx, id).await? => Ok(id),
                 _ => Err(Error::user(
                     ErrorCode::NotFound,
                     "id",

@@ -9,12 +9,16 @@ use crate::base::{Error, PAGE_DEFAULT, PAGE_MAX};
 /// How many objects a list is taken to have, where neither a page nor an argument says so: about as many as it has in earnest.
 /// A test looks whether a list of the schema is missing.
 const LISTS: &[(&str, usize)] = &[
+    ("algorithms", 12),
     ("apiKeys", 20),
     ("conditions", 10),
     ("deadLetters", 100),
     ("featureFlags", 50),
     ("identifiers", 10),
     ("interactions", 100),
+    ("issuers", 10),
+    ("publicKeys", 10),
+    ("roles", 10),
     ("userErrors", 5),
     ("variants", 5),
     ("versions", 20),

@@ -5,7 +5,7 @@ use async_graphql::{ComplexObject, Context};
 use crate::{
     base::gql::{self, CxExt},
     posthog::PosthogConnection,
-    tenant::{self, ApiKey, Tenant},
+    tenant::{self, ApiKey, Issuer, Tenant},
 };
 
 #[ComplexObject]
@@ -19,6 +19,12 @@ impl Tenant {
             .map(ApiKey::try_from)
             .collect::<Result<_, _>>()?;
         Ok(keys)
+    }
+    /// Who may sign tokens for the tenant's members and contacts, the oldest first.
+    #[graphql(guard = "gql::TENANT_READ", visible = "gql::tenant_read")]
+    async fn issuers(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<Issuer>> {
+        let rows = tenant::issuers(&ctx.cx()?.db()).await?;
+        Ok(rows.into_iter().map(Issuer::from).collect())
     }
     /// The tenant's PostHog project; absent where none is connected.
     #[graphql(guard = "gql::TENANT_READ", visible = "gql::tenant_read")]

@@ -214,6 +214,7 @@ pub async fn serve(app: App, listener: TcpListener) -> anyhow::Result<()> {
         stopping: app.stopping.clone(),
     };
     app.feed_streams();
+    app.hear_revocations();
     let upkeep = app.stopping.clone();
     app.tasks.spawn(
         async move {

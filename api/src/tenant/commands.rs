@@ -7,8 +7,10 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait},
 };
 
+use serde_json::{Value, json};
+
 use super::{queries, rules, token};
-use crate::base::{Actor, Cx, Env, Error, ErrorCode, Result, Tx};
+use crate::base::{Actor, Audited, Cx, Env, Error, ErrorCode, Origin, Result, Tx};
 
 /// Keys of one tenant that work at the same time.
 const KEYS_MAX: u64 = 100;
@@ -50,11 +52,21 @@ pub struct ContactToken {
     pub expires_at: DateTime<Utc>,
 }
 
-/// Makes a tenant, with a secret key that holds every scope and a publishable key.
+/// Makes a tenant from within, as the command line does.
 pub async fn create_tenant(env: &Arc<Env>, name: &str) -> Result<NewTenant> {
+    create_tenant_as(env, name, Actor::System, Origin::default()).await
+}
+
+/// Makes a tenant, with a secret key that holds every scope and a publishable key.
+pub(super) async fn create_tenant_as(
+    env: &Arc<Env>,
+    name: &str,
+    actor: Actor,
+    origin: Origin,
+) -> Result<NewTenant> {
     let name = rules::checked_name(name)?;
     let id = env.ids.next(env.clock.now());
-    let cx = Cx::new(Arc::clone(env), id, Actor::System);
+    let cx = Cx::asked(Arc::clone(env), id, actor, origin);
     cx.write(async |tx| {
         let tenant = tx
             .insert(tenant::ActiveModel {
@@ -70,6 +82,8 @@ pub async fn create_tenant(env: &Arc<Env>, name: &str) -> Result<NewTenant> {
             name: "first".to_owned(),
             scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
         };
+        tx.audit(Audited::new("tenantCreate", &id, json!({ "name": name })))
+            .await?;
         Ok(NewTenant {
             tenant,
             secret: issue(tx, first(api_key::Kind::Secret, &["*"])).await?,
@@ -87,7 +101,8 @@ pub async fn suspend_tenant(tx: &Tx) -> Result<tenant::Model> {
             .filter(tenant::Column::SuspendedAt.is_null())
     })
     .await?;
-    queries::tenant(tx).await?.ok_or(Error::NotFound)
+    tx.revokes().await?;
+    told(tx, "tenantSuspend").await
 }
 
 /// Ends the tenant's suspension; its credentials work again.
@@ -99,7 +114,15 @@ pub async fn resume_tenant(tx: &Tx) -> Result<tenant::Model> {
         )
     })
     .await?;
-    queries::tenant(tx).await?.ok_or(Error::NotFound)
+    told(tx, "tenantResume").await
+}
+
+/// The tenant as it is now, with an entry about what was done to it.
+async fn told(tx: &Tx, action: &'static str) -> Result<tenant::Model> {
+    let tenant = queries::tenant(tx).await?.ok_or(Error::NotFound)?;
+    tx.audit(Audited::new(action, &tenant.id, json!({})))
+        .await?;
+    Ok(tenant)
 }
 
 /// Deletes the tenant and every row of its own, for good. `name` is its name, as a confirmation.
@@ -112,6 +135,14 @@ pub async fn delete_tenant(tx: &Tx, name: &str) -> Result<TenantId> {
         ));
     }
     tx.delete::<tenant::Entity>(tenant.id).await?;
+    tx.revokes().await?;
+    // Stays when the tenant's rows are gone.
+    tx.audit(Audited::new(
+        "tenantDelete",
+        &tenant.id,
+        json!({ "name": name }),
+    ))
+    .await?;
     Ok(tenant.id)
 }
 
@@ -136,7 +167,16 @@ pub async fn create_key(tx: &Tx, actor: &Actor, new: NewKey) -> Result<IssuedKey
             format!("a tenant has at most {KEYS_MAX} keys: revoke one first"),
         ));
     }
-    issue(tx, new).await
+    let issued = issue(tx, new).await?;
+    let changes = shown(&issued.row);
+    tx.audit(Audited::new("apiKeyCreate", &issued.row.id, changes))
+        .await?;
+    Ok(issued)
+}
+
+/// What the audit log says of a key.
+fn shown(key: &api_key::Model) -> Value {
+    json!({"name": key.name, "prefix": key.prefix, "scopes": key.scopes})
 }
 
 async fn issue(tx: &Tx, new: NewKey) -> Result<IssuedKey> {
@@ -210,6 +250,13 @@ pub async fn rotate_key(
     let mut old = old.into_active_model();
     old.expires_at = Set(Some(sooner));
     tx.update(old).await?;
+    tx.revokes().await?;
+    let changes = json!({
+        "newKeyId": issued.row.id.to_string(),
+        "newPrefix": issued.row.prefix,
+        "oldWorksUntil": sooner,
+    });
+    tx.audit(Audited::new("apiKeyRotate", &id, changes)).await?;
     Ok(issued)
 }
 
@@ -221,7 +268,11 @@ pub async fn revoke_key(tx: &Tx, id: Id<api_key::Entity>) -> Result<api_key::Mod
     }
     let mut row = row.into_active_model();
     row.revoked_at = Set(Some(tx.now()));
-    tx.update(row).await
+    let row = tx.update(row).await?;
+    tx.revokes().await?;
+    tx.audit(Audited::new("apiKeyRevoke", &id, shown(&row)))
+        .await?;
+    Ok(row)
 }
 
 async fn key(tx: &Tx, id: Id<api_key::Entity>) -> Result<api_key::Model> {
@@ -271,21 +322,23 @@ pub async fn mint_contact_token(
     }
     let now = cx.now();
     let expires_at = now + lifetime;
-    let (tenant, contact) = cx
-        .snapshot(async |db| {
-            Ok((
-                queries::tenant(db).await?,
-                db.get::<contact::Entity>(contact).await?,
-            ))
+    cx.write(async |tx| {
+        let tenant = queries::tenant(tx).await?.ok_or(Error::NotFound)?;
+        let contact = tx
+            .get::<contact::Entity>(contact)
+            .await?
+            .map(|row| row.merged_into.unwrap_or(row.id))
+            .ok_or_else(|| {
+                Error::user(ErrorCode::NotFound, "contactId", "there is no such contact")
+            })?;
+        let changes = json!({ "expiresAt": expires_at });
+        tx.audit(Audited::new("contactTokenCreate", &contact, changes))
+            .await?;
+        Ok(ContactToken {
+            token: token::sign(cx.env(), &tenant, contact, now, expires_at)?,
+            contact,
+            expires_at,
         })
-        .await?;
-    let tenant = tenant.ok_or(Error::NotFound)?;
-    let contact = contact
-        .map(|row| row.merged_into.unwrap_or(row.id))
-        .ok_or_else(|| Error::user(ErrorCode::NotFound, "contactId", "there is no such contact"))?;
-    Ok(ContactToken {
-        token: token::sign(cx.env(), &tenant, contact, now, expires_at)?,
-        contact,
-        expires_at,
     })
+    .await
 }

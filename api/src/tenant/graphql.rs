@@ -294,7 +294,8 @@ impl TenantQuery {
 /// Another's tenant, or the operator's view of one, to write.
 fn cx_of(ctx: &Context<'_>, id: &str) -> Result<Cx> {
     let id = TenantId::parse(id).ok_or_else(no_such_tenant)?;
-    Ok(Cx::new(Arc::clone(ctx.env()), id, Actor::Operator))
+    let env = Arc::clone(ctx.env());
+    Ok(Cx::asked(env, id, Actor::Operator, ctx.origin()))
 }
 
 fn no_such_tenant() -> Error {
@@ -324,7 +325,10 @@ impl TenantMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The tenant to make.")] input: TenantCreateInput,
     ) -> async_graphql::Result<TenantCreatePayload> {
-        let (made, errors) = outcome(commands::create_tenant(ctx.env(), &input.name).await)?;
+        let (made, errors) = outcome(
+            commands::create_tenant_as(ctx.env(), &input.name, ctx.actor().clone(), ctx.origin())
+                .await,
+        )?;
         let (tenant, secret_key, publishable_key) = match made {
             Some(made) => (
                 Some(made.tenant.into()),

@@ -11,14 +11,21 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio_util::task::TaskTracker;
 
-use super::{commands, queries, rules, token};
-use crate::base::{Actor, Cx, Env, Error, Result, fingerprint};
+use super::{
+    commands,
+    issuer::{self, Jwks},
+    jwt::{JWT_BYTES_MAX, Jwt},
+    queries,
+    remembered::{Keys, Remembered},
+    rules, token,
+};
+use crate::base::{Actor, Cx, Env, Error, Outbound, Result, fingerprint};
 
 /// How stale a key's `lastUsedAt` may be: a busy key is written down once in this time.
 const USE_RECORDED_EVERY: TimeDelta = TimeDelta::minutes(1);
 
 /// Longer credentials are refused unread.
-const CREDENTIAL_BYTES_MAX: usize = 4096;
+const CREDENTIAL_BYTES_MAX: usize = JWT_BYTES_MAX;
 
 /// Who asks, in whose house.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +44,8 @@ pub struct Principals {
     /// SHA-256: digests have one length, so that comparing them tells nothing of the token's.
     operator: Option<[u8; 32]>,
     tasks: TaskTracker,
+    keys: Keys,
+    jwks: Jwks,
     /// Keys whose use is being written down just now.
     recording: Arc<Mutex<HashSet<Id<api_key::Entity>>>>,
 }
@@ -45,49 +54,74 @@ pub struct Principals {
 enum Credential<'a> {
     Operator,
     ApiKey(&'a str),
-    /// With the claims it makes, not yet believed.
-    Jwt(&'a str, token::Unverified),
+    /// Well formed, and not yet believed.
+    Jwt(Jwt<'a>),
 }
 
 impl Principals {
     /// `operator_token`: without one nobody is the operator. `tasks` runs what outlives a request.
-    pub fn new(env: Arc<Env>, operator_token: Option<&str>, tasks: TaskTracker) -> Self {
+    pub fn new(
+        env: Arc<Env>,
+        operator_token: Option<&str>,
+        outbound: Outbound,
+        tasks: TaskTracker,
+    ) -> Self {
         Self {
+            jwks: Jwks::new(outbound, env.clock.clone()),
             env,
             operator: operator_token.map(|token| Sha256::digest(token).into()),
             tasks,
+            keys: Keys::new(),
             recording: Arc::default(),
         }
     }
 
-    /// Tells who holds a credential, given as `Bearer …`.
+    /// Tells who holds a credential, given as `Bearer …`. `tenant` is the tenant that the request names, if it names one:
+    /// it only narrows, so that a credential of another tenant is refused.
     ///
     /// # Errors
     /// [`Error::Unauthenticated`] whatever is wrong with it: nothing tells a guesser how near a guess was.
-    pub async fn authenticate(&self, credential: Option<&str>) -> Result<Caller> {
+    /// [`Error::Unavailable`] where the credential's issuer does not answer.
+    pub async fn authenticate(
+        &self,
+        credential: Option<&str>,
+        tenant: Option<&str>,
+    ) -> Result<Caller> {
         let (scheme, token) = credential
             .and_then(|text| text.trim().split_once(' '))
             .ok_or(Error::Unauthenticated)?;
         if !scheme.eq_ignore_ascii_case("bearer") {
             return Err(Error::Unauthenticated);
         }
-        self.by_token(token.trim()).await
+        let tenant = match tenant {
+            Some(named) => Some(TenantId::parse(named.trim()).ok_or(Error::Unauthenticated)?),
+            None => None,
+        };
+        self.by_token_at(token.trim(), tenant).await
     }
 
     /// Tells who holds a token, given without a scheme.
     pub async fn by_token(&self, token: &str) -> Result<Caller> {
-        match self.read(token).ok_or(Error::Unauthenticated)? {
-            Credential::Operator => Ok(Caller {
+        self.by_token_at(token, None).await
+    }
+
+    /// Tells who holds a token at the tenant that the request names.
+    pub async fn by_token_at(&self, token: &str, named: Option<TenantId>) -> Result<Caller> {
+        let caller = match self.read(token).ok_or(Error::Unauthenticated)? {
+            Credential::Operator => Caller {
                 actor: Actor::Operator,
                 tenant: None,
                 expires_at: None,
-            }),
-            Credential::ApiKey(key) => self.by_key(key).await,
-            // Members' and operators' issuers will be told apart here, by `iss`.
-            Credential::Jwt(token, claims) if claims.iss.as_deref() == Some(token::ISSUER) => {
-                self.by_contact_token(token, &claims).await
+            },
+            Credential::ApiKey(key) => self.by_key(key).await?,
+            Credential::Jwt(jwt) if jwt.text("iss") == Some(token::ISSUER) => {
+                self.by_contact_token(&jwt).await?
             }
-            Credential::Jwt(..) => Err(Error::Unauthenticated),
+            Credential::Jwt(jwt) => self.by_issuer(&jwt, named).await?,
+        };
+        match (named, caller.tenant) {
+            (Some(named), Some(own)) if named != own => Err(Error::Unauthenticated),
+            _ => Ok(caller),
         }
     }
 
@@ -105,20 +139,21 @@ impl Principals {
         if rules::looks_like_key(token) {
             return Some(Credential::ApiKey(token));
         }
-        token::peek(token).map(|claims| Credential::Jwt(token, claims))
+        Jwt::read(token).map(Credential::Jwt)
     }
 
     async fn by_key(&self, key: &str) -> Result<Caller> {
         let now = self.env.clock.now();
-        let row = queries::key_by_fingerprint(&self.env.db.system(), &fingerprint(key.as_bytes()))
-            .await?
-            .filter(|row| commands::is_working(row, now))
-            .ok_or(Error::Unauthenticated)?;
-        self.record_use(&row, now);
+        let key = self.key(fingerprint(key.as_bytes()), now).await?;
+        if !commands::is_working(&key.row, now) {
+            return Err(Error::Unauthenticated);
+        }
+        self.record_use(&key, now);
+        let row = &key.row;
         let actor = match row.kind {
             api_key::Kind::Secret => Actor::SecretKey {
                 id: row.id,
-                scopes: commands::scopes_of(&row)?.into(),
+                scopes: commands::scopes_of(row)?.into(),
             },
             api_key::Kind::Publishable => Actor::PublishableKey { id: row.id },
         };
@@ -129,8 +164,23 @@ impl Principals {
         })
     }
 
-    async fn by_contact_token(&self, token: &str, claims: &token::Unverified) -> Result<Caller> {
-        let id = claims.tenant().ok_or(Error::Unauthenticated)?;
+    /// The key with this fingerprint, remembered or looked up.
+    async fn key(&self, fingerprint: String, now: DateTime<Utc>) -> Result<Arc<Remembered>> {
+        // Before the look-up: what ends from here on is not overlooked.
+        let revocations = self.env.revocations.now();
+        if let Some(known) = self.keys.get(&fingerprint, revocations, now).await {
+            return Ok(known);
+        }
+        let row = queries::key_by_fingerprint(&self.env.db.system(), &fingerprint)
+            .await?
+            .ok_or(Error::Unauthenticated)?;
+        let known = Arc::new(Remembered::new(row, now, revocations));
+        self.keys.put(fingerprint, &known).await;
+        Ok(known)
+    }
+
+    async fn by_contact_token(&self, jwt: &Jwt<'_>) -> Result<Caller> {
+        let id = token::tenant(jwt).ok_or(Error::Unauthenticated)?;
         let now = self.env.clock.now();
         let cx = Cx::new(Arc::clone(&self.env), id, Actor::System);
         let (contact, expires_at) = cx
@@ -139,7 +189,7 @@ impl Principals {
                     .await?
                     .filter(|tenant| tenant.suspended_at.is_none())
                     .ok_or(Error::Unauthenticated)?;
-                let (contact, expires_at) = token::verify(&self.env.secrets, &tenant, token, now)?;
+                let (contact, expires_at) = token::verify(&self.env.secrets, &tenant, jwt, now)?;
                 let contact = db
                     .get::<contact::Entity>(contact)
                     .await?
@@ -157,22 +207,37 @@ impl Principals {
         })
     }
 
+    /// A token of a tenant's own issuer. Which tenant, the request names, or else the token, by holding its id in `aud`;
+    /// nothing else chooses whose keys it is checked with.
+    async fn by_issuer(&self, jwt: &Jwt<'_>, named: Option<TenantId>) -> Result<Caller> {
+        let mut told = jwt.audiences().into_iter().filter_map(TenantId::parse);
+        let tenant = match (named, told.next(), told.next()) {
+            (Some(named), ..) => named,
+            (None, Some(one), None) => one,
+            _ => return Err(Error::Unauthenticated),
+        };
+        let cx = Cx::new(Arc::clone(&self.env), tenant, Actor::System);
+        let vouched = issuer::vouched(&cx, &self.jwks, jwt).await?;
+        Ok(Caller {
+            actor: vouched.actor,
+            tenant: Some(tenant),
+            expires_at: Some(vouched.ends_at),
+        })
+    }
+
     /// Writes down that a key was used, beside the request and not in it, once a minute at most.
-    fn record_use(&self, key: &api_key::Model, now: DateTime<Utc>) {
-        let due = now - USE_RECORDED_EVERY;
-        if key.last_used_at.is_some_and(|last| last > due) {
+    fn record_use(&self, key: &Remembered, now: DateTime<Utc>) {
+        let id = key.row.id;
+        let due = key.is_use_due(now, USE_RECORDED_EVERY)
+            && self
+                .recording
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(id);
+        if !due {
             return;
         }
-        let id = key.id;
-        if !self
-            .recording
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(id)
-        {
-            return;
-        }
-        let cx = Cx::new(Arc::clone(&self.env), key.tenant_id, Actor::System);
+        let cx = Cx::new(Arc::clone(&self.env), key.row.tenant_id, Actor::System);
         let recording = Arc::clone(&self.recording);
         self.tasks.spawn(async move {
             let recorded = cx

@@ -2,21 +2,19 @@
 
 use chrono::{DateTime, Utc};
 use entity::{ContactId, TenantId, tenant};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use serde::{Deserialize, Serialize};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde::Serialize;
 use uuid::Uuid;
 
+use super::{jwt::Jwt, key::Key};
 use crate::base::{Env, Error, Result, Secrets, hex};
 
 /// Who issues the tokens, and whom they are for.
 pub(super) const ISSUER: &str = "growthos";
 const AUDIENCE: &str = "growthos";
 
-/// How far two machines' clocks may differ, in seconds.
-const LEEWAY_S: i64 = 60;
-
 /// What a contact token says.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 struct Claims {
     iss: String,
     aud: String,
@@ -30,23 +28,9 @@ struct Claims {
     jti: Uuid,
 }
 
-/// What a token says of itself; believed only once its signature holds.
-#[derive(Deserialize)]
-pub(super) struct Unverified {
-    pub(super) iss: Option<String>,
-    tid: Option<String>,
-}
-
-impl Unverified {
-    /// Which tenant's key the token says it was signed with.
-    pub(super) fn tenant(&self) -> Option<TenantId> {
-        TenantId::parse(self.tid.as_deref()?)
-    }
-}
-
-/// Reads a token without believing it; `None` when it is no JWT.
-pub(super) fn peek(token: &str) -> Option<Unverified> {
-    jsonwebtoken::dangerous::insecure_decode_claims(token).ok()
+/// Which tenant's key the token says it was signed with; believed only once its signature holds.
+pub(super) fn tenant(jwt: &Jwt<'_>) -> Option<TenantId> {
+    TenantId::parse(jwt.text("tid")?)
 }
 
 /// Where a tenant's signing key is sealed.
@@ -90,30 +74,18 @@ pub(super) fn sign(
 pub(super) fn verify(
     secrets: &Secrets,
     tenant: &tenant::Model,
-    token: &str,
+    jwt: &Jwt<'_>,
     now: DateTime<Utc>,
 ) -> Result<(ContactId, DateTime<Utc>)> {
     let key = secrets.open(&place(tenant.id), &tenant.token_key)?;
-    let mut rules = Validation::new(Algorithm::HS256);
-    rules.set_issuer(&[ISSUER]);
-    rules.set_audience(&[AUDIENCE]);
-    rules.set_required_spec_claims(&["exp", "aud", "iss", "sub"]);
-    // The library reads the system's clock; expiry is judged below by ours.
-    rules.validate_exp = false;
-    let claims =
-        jsonwebtoken::decode::<Claims>(token, &DecodingKey::from_secret(key.as_bytes()), &rules)
-            .map_err(|_| Error::Unauthenticated)?
-            .claims;
-    let early = claims.iat > now.timestamp().saturating_add(LEEWAY_S);
-    let late = claims.exp.saturating_add(LEEWAY_S) <= now.timestamp();
-    let contact = ContactId::parse(&claims.sub);
-    let expires_at = DateTime::from_timestamp(claims.exp, 0);
-    match (contact, expires_at) {
-        (Some(contact), Some(expires_at))
-            if !early && !late && claims.tid == tenant.id.to_string() =>
-        {
-            Ok((contact, expires_at))
-        }
+    let is_ours = jwt.algorithm == Algorithm::HS256
+        && jwt.is_signed_by(&Key::secret(&key))
+        && jwt.text("iss") == Some(ISSUER)
+        && jwt.audiences() == [AUDIENCE]
+        && self::tenant(jwt) == Some(tenant.id);
+    let contact = jwt.text("sub").and_then(ContactId::parse);
+    match (contact, jwt.ends_at(now)) {
+        (Some(contact), Some(ends_at)) if is_ours => Ok((contact, ends_at)),
         _ => Err(Error::Unauthenticated),
     }
 }

@@ -4,14 +4,14 @@
 //! another origin only after asking, so no foreign page can make a visitor's browser run a mutation; for the same reason
 //! a GET runs queries only.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use async_graphql::{Response as Answer, parser::types::OperationType};
 use axum::{
     Router,
     body::{Body, Bytes},
-    extract::{DefaultBodyLimit, FromRequest as _, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
+    extract::{ConnectInfo, DefaultBodyLimit, FromRequest as _, Request, State},
+    http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse as _, Response},
     routing::any,
 };
@@ -19,7 +19,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
-    BATCH_MAX, BODY_BYTES_MAX, Backend, Channel, Compressible, RequestMeta,
+    BATCH_MAX, BODY_BYTES_MAX, Backend, Channel, Client, ClientAddr, Compressible, RequestMeta,
     accept::{Form, takes_events},
     answer::{self, Failure, Written},
     authenticate, execute, operate,
@@ -36,6 +36,8 @@ const REQUEST_ID_BYTES_MAX: usize = 64;
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// Names the tenant that a request is meant for, where its token does not.
+const X_TENANT: HeaderName = HeaderName::from_static("x-growthos-tenant");
 
 const METHODS: &str = "GET, POST";
 
@@ -46,7 +48,9 @@ pub(super) fn routes<B: Backend>() -> Router<B> {
 }
 
 async fn graphql<B: Backend>(State(backend): State<B>, request: Request) -> Response {
-    let head = Head::of(request.headers(), || backend.request_id());
+    let head = Head::of(request.headers(), request.extensions(), || {
+        backend.request_id()
+    });
     let request_id = head.request_id.clone();
     let mut response = if ws::is_upgrade(&request) {
         ws::upgrade(backend, head, request).await
@@ -80,17 +84,19 @@ async fn graphql<B: Backend>(State(backend): State<B>, request: Request) -> Resp
     response
 }
 
-/// What the headers say about the caller.
+/// What the headers and the connection say about the caller.
 pub(super) struct Head {
     pub(super) request_id: String,
     pub(super) credential: Option<String>,
     pub(super) origin: Option<String>,
     last_event_id: Option<String>,
     takes_events: bool,
+    pub(super) tenant: Option<String>,
+    pub(super) client: Client,
 }
 
 impl Head {
-    fn of(headers: &HeaderMap, fresh_id: impl FnOnce() -> String) -> Self {
+    fn of(headers: &HeaderMap, extensions: &Extensions, fresh_id: impl FnOnce() -> String) -> Self {
         let text = |name: HeaderName| {
             headers
                 .get(name)
@@ -105,8 +111,24 @@ impl Head {
             origin: text(header::ORIGIN),
             last_event_id: text(LAST_EVENT_ID).filter(|id| !id.is_empty()),
             takes_events: takes_events(headers),
+            tenant: text(X_TENANT),
+            client: Client {
+                ip: address(extensions),
+                user_agent: text(header::USER_AGENT),
+            },
         }
     }
+}
+
+fn address(extensions: &Extensions) -> Option<std::net::IpAddr> {
+    extensions
+        .get::<ClientAddr>()
+        .map(|known| known.0)
+        .or_else(|| {
+            let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
+            // One that came as IPv4 is told as that.
+            Some(peer.ip().to_canonical())
+        })
 }
 
 fn is_request_id(id: &str) -> bool {
@@ -144,7 +166,13 @@ async fn answer<B: Backend>(
         check_content(request.headers())?;
     }
     // before the body is read: who may not ask costs neither memory nor parsing
-    let caller = authenticate(backend, head.credential.clone(), head.origin.clone()).await?;
+    let caller = authenticate(
+        backend,
+        head.credential.clone(),
+        head.origin.clone(),
+        head.tenant.clone(),
+    )
+    .await?;
     let parameters = match channel {
         Channel::Get => query_string(request.uri())?,
         _ => json(&body(request).await?, "the body")?,
@@ -154,12 +182,14 @@ async fn answer<B: Backend>(
         origin,
         last_event_id,
         takes_events,
+        client,
         ..
     } = head;
     let id = request_id.clone();
     let meta = move |operation| RequestMeta {
         request_id: id.clone(),
         origin: origin.clone(),
+        client: client.clone(),
         channel,
         operation,
         last_event_id: last_event_id.clone(),

@@ -59,11 +59,13 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// Tells who asks.
     ///
     /// `credential` is the value of `Authorization`, scheme included and not yet checked, or `connectionParams.authorization`.
-    /// `origin` is the header `Origin`, which browsers send and scripts in them cannot forge.
+    /// `origin` is the header `Origin`, which browsers send and scripts in them cannot forge. `tenant` is the tenant that the
+    /// request is meant for: the header `x-growthos-tenant`, or `connectionParams.tenant`.
     fn authenticate(
         &self,
         credential: Option<&str>,
         origin: Option<&str>,
+        tenant: Option<&str>,
     ) -> impl Future<Output = Result<Self::Caller, Refused>> + Send;
 
     /// Finds the document that is asked for, and tells what its operation is. Unless said otherwise, only one that is given as
@@ -125,6 +127,8 @@ pub struct RequestMeta {
     pub request_id: String,
     /// The header `Origin` of the request, or of the one that opened the WebSocket.
     pub origin: Option<String>,
+    /// Who sent the request, or opened the WebSocket.
+    pub client: Client,
     /// How the request came.
     pub channel: Channel,
     /// What the request's operation is, as the parsed document says.
@@ -139,6 +143,14 @@ pub struct Item {
     /// Where the item stands in its stream, if it can be gone on with behind it.
     pub cursor: Option<String>,
     pub response: Response,
+}
+
+/// Who sent a request, as far as the connection and its headers tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Client {
+    pub ip: Option<IpAddr>,
+    /// The header `User-Agent`.
+    pub user_agent: Option<String>,
 }
 
 /// How a request came.
@@ -200,11 +212,12 @@ async fn authenticate<B: Backend>(
     backend: &B,
     credential: Option<String>,
     origin: Option<String>,
+    tenant: Option<String>,
 ) -> Result<B::Caller, Refused> {
     let asked = backend.clone();
     detached(backend, async move {
         asked
-            .authenticate(credential.as_deref(), origin.as_deref())
+            .authenticate(credential.as_deref(), origin.as_deref(), tenant.as_deref())
             .await
     })
     .await

@@ -304,7 +304,10 @@ impl<B: Backend> Session<B> {
             Message::Close(_) => return Err(End::Gone),
         };
         match ClientMessage::read(&text)? {
-            ClientMessage::ConnectionInit { authorization } => self.ask(authorization),
+            ClientMessage::ConnectionInit {
+                authorization,
+                tenant,
+            } => self.ask(authorization, tenant),
             ClientMessage::Ping(payload) => self.send(say::pong(payload)).await,
             ClientMessage::Pong => Ok(()),
             ClientMessage::Subscribe { id, parameters } => self.subscribe(id, parameters).await,
@@ -315,15 +318,17 @@ impl<B: Backend> Session<B> {
         }
     }
 
-    fn ask(&mut self, authorization: Option<String>) -> Result<(), End> {
+    fn ask(&mut self, authorization: Option<String>, tenant: Option<String>) -> Result<(), End> {
         let Phase::Silent { .. } = self.phase else {
             return Err(Close::too_many_inits().into());
         };
         let backend = self.backend.clone();
         let credential = authorization.or_else(|| self.head.credential.clone());
         let origin = self.head.origin.clone();
-        self.phase =
-            Phase::Asking(async move { authenticate(&backend, credential, origin).await }.boxed());
+        let tenant = tenant.or_else(|| self.head.tenant.clone());
+        self.phase = Phase::Asking(
+            async move { authenticate(&backend, credential, origin, tenant).await }.boxed(),
+        );
         Ok(())
     }
 
@@ -379,6 +384,7 @@ impl<B: Backend> Session<B> {
         let meta = RequestMeta {
             request_id,
             origin: self.head.origin.clone(),
+            client: self.head.client.clone(),
             channel: Channel::WebSocket,
             operation,
             last_event_id: None,

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use entity::{EventId, Id, dead_letter, event};
 use sea_orm::{ColumnTrait, QueryFilter, Set};
+use serde_json::json;
 use uuid::Uuid;
 
 use super::{forward, retry};
-use crate::base::{Error, ErrorCode, Result, Tx};
+use crate::base::{Audited, Error, ErrorCode, Result, Tx};
 
 /// Puts the letters' events back to the consumers that gave up on them, as if they had never failed, and gives the letters as
 /// they are now. A user error names the first letter that is not there; then nothing is put back.
@@ -53,5 +54,10 @@ pub async fn replay(tx: &Tx, ids: &[Id<dead_letter::Entity>]) -> Result<Vec<dead
     .await?;
     let mut letters = tx.get_many(ids).await?;
     letters.sort_by_key(|letter| ids.iter().position(|id| *id == letter.id));
+    for letter in &letters {
+        let changes = json!({"consumer": letter.consumer, "eventId": letter.event_id.to_string()});
+        tx.audit(Audited::new("deadLetterReplay", &letter.id, changes))
+            .await?;
+    }
     Ok(letters)
 }

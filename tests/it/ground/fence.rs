@@ -97,12 +97,18 @@ async fn the_role_sees_nothing_unasked_and_each_tenant_its_own() -> anyhow::Resu
                 let held = [
                     "tenant",
                     "api_key",
+                    "audit_entry",
                     "contact",
                     "contact_identifier",
                     "event",
                 ]
                 .contains(&table.as_str());
                 assert_eq!(own > 0, held, "{table}");
+                if table == "audit_entry" {
+                    // Deletes nothing at all, whosoever: see the tests of the audit log.
+                    open.rollback().await?;
+                    continue;
+                }
                 let theirs = format!("WHERE {column} = '{}'", other.id.uuid());
                 let done = open
                     .execute(AssertSqlSafe(format!("DELETE FROM {table} {theirs}")))

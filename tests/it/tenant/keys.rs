@@ -286,10 +286,10 @@ async fn what_is_no_credential_is_refused_without_a_hint() -> anyhow::Result<()>
         }
         let app = &kit.app.principals;
         for header in [None, Some(""), Some("Bearer"), Some("Bearer "), Some("Basic YTpi"), Some(acme.secret_key.as_str())] {
-            assert!(app.authenticate(header).await.is_err(), "{header:?}");
+            assert!(app.authenticate(header, None).await.is_err(), "{header:?}");
         }
         for scheme in ["Bearer", "bearer", "BEARER"] {
-            let caller = app.authenticate(Some(&format!("{scheme} {}", acme.secret_key))).await?;
+            let caller = app.authenticate(Some(&format!("{scheme} {}", acme.secret_key)), None).await?;
             assert_eq!(caller.tenant, Some(acme.id));
         }
         Ok(())

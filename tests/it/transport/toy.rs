@@ -182,7 +182,11 @@ impl Backend for Toy {
         &self,
         credential: Option<&str>,
         origin: Option<&str>,
+        tenant: Option<&str>,
     ) -> Result<Who, Refused> {
+        if let Some(tenant) = tenant {
+            return Err(Refused::Forbidden(format!("{tenant} is not here")));
+        }
         if origin == Some("http://evil.example") {
             return Err(Refused::Forbidden("this origin may not ask".into()));
         }

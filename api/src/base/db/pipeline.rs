@@ -135,9 +135,7 @@ impl Pipeline {
             })
             .collect();
         let begun = Instant::now();
-        let (name, value) = fence.setting();
-        // The values are ours: a uuid or a word.
-        let begin = format!("BEGIN READ ONLY; SELECT set_config('{name}', '{value}', true)");
+        let begin = format!("BEGIN READ ONLY; {}", fence.sql());
         let queries = join_all(prepared.iter().zip(&params).map(|(statement, params)| {
             let params: Vec<&(dyn ToSql + Sync)> = params
                 .iter()

@@ -2,21 +2,28 @@
 
 use std::{
     ops::Deref,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use chrono::{DateTime, Utc};
 use entity::{EventId, Id, TenantOwned, event};
 use sea_orm::{
-    ActiveModelBehavior, ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, DatabaseExecutor,
-    EntityTrait, IntoActiveModel, QueryFilter, Set, UpdateMany, sea_query::OnConflict,
+    ActiveModelBehavior, ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, ConnectionTrait,
+    DatabaseExecutor, EntityTrait, IntoActiveModel, QueryFilter, Set, UpdateMany,
+    sea_query::OnConflict,
 };
 
 use super::{
     Scope,
     scope::{Place, key},
 };
-use crate::base::{CAUSATION_DEPTH_MAX, Clock, Env, Ids, NewEvent, Result, Rng, event::partition};
+use crate::base::{
+    CAUSATION_DEPTH_MAX, Clock, Env, Ids, NewEvent, REVOCATIONS, Result, Rng, cx::Asker,
+    event::partition,
+};
 
 /// Rows an insert statement may hold: both databases bound the parameters of one statement.
 const ROWS_PER_INSERT: usize = 500;
@@ -28,7 +35,9 @@ pub struct Tx {
     clock: Clock,
     ids: Ids,
     rng: Rng,
+    asker: Arc<Asker>,
     emitted: AtomicBool,
+    revoked: AtomicBool,
 }
 
 impl Deref for Tx {
@@ -39,16 +48,23 @@ impl Deref for Tx {
 }
 
 impl Tx {
-    pub(super) fn new(scope: Scope, env: &Env) -> Self {
+    pub(super) fn new(scope: Scope, env: &Env, asker: Arc<Asker>) -> Self {
         Self {
             scope,
             clock: env.clock.clone(),
             ids: env.ids.clone(),
             rng: env.rng.clone(),
+            asker,
             emitted: AtomicBool::new(false),
+            revoked: AtomicBool::new(false),
         }
     }
     pub(super) async fn finish<T>(self, env: &Env, done: Result<T>) -> Result<T> {
+        // Also where this is dropped half-way: whether the commit came through is not known then.
+        let _forgets = self
+            .revoked
+            .load(Ordering::Relaxed)
+            .then(|| env.revocations.at_the_end());
         let done = self.scope.close(done).await;
         if done.is_ok() && self.emitted.into_inner() {
             env.bus.ring();
@@ -66,6 +82,19 @@ impl Tx {
     }
     pub fn new_id<T>(&self) -> Id<T> {
         self.ids.next(self.now())
+    }
+    /// To be called where a credential ends: from the commit on no process lets it in from memory.
+    pub async fn revokes(&self) -> Result<()> {
+        self.revoked.store(true, Ordering::Relaxed);
+        if self.place().db().is_postgres() {
+            self.conn()
+                .execute_unprepared(&format!("NOTIFY {REVOCATIONS}"))
+                .await?;
+        }
+        Ok(())
+    }
+    pub(in crate::base) fn asker(&self) -> &Asker {
+        &self.asker
     }
     pub const fn rng(&self) -> &Rng {
         &self.rng

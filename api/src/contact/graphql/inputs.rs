@@ -31,7 +31,9 @@ pub struct Saying<'a> {
 impl Saying<'_> {
     fn verification(self) -> Verification {
         match self.actor {
-            Actor::SecretKey { .. } | Actor::System => Verification::AssertedByBackend,
+            Actor::SecretKey { .. } | Actor::Member { .. } | Actor::System => {
+                Verification::AssertedByBackend
+            }
             Actor::PublishableKey { .. } | Actor::Contact { .. } | Actor::Operator => {
                 Verification::Claimed
             }

@@ -88,9 +88,10 @@ impl Close {
 /// What a client says.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum ClientMessage {
-    /// With `payload.authorization`, the name in any case.
+    /// With `payload.authorization` and `payload.tenant`, the names in any case.
     ConnectionInit {
         authorization: Option<String>,
+        tenant: Option<String>,
     },
     /// With a payload that the answer repeats.
     Ping(Option<Map<String, Value>>),
@@ -129,7 +130,8 @@ impl ClientMessage {
         };
         match kind.as_str() {
             "connection_init" => Ok(Self::ConnectionInit {
-                authorization: authorization(payload)?,
+                authorization: parameter(payload.as_ref(), "authorization")?,
+                tenant: parameter(payload.as_ref(), "tenant")?,
             }),
             "ping" => Ok(Self::Ping(payload)),
             "pong" => Ok(Self::Pong),
@@ -147,18 +149,18 @@ impl ClientMessage {
     }
 }
 
-fn authorization(payload: Option<Map<String, Value>>) -> Result<Option<String>, Close> {
+fn parameter(payload: Option<&Map<String, Value>>, known: &str) -> Result<Option<String>, Close> {
     // clients pass on what they set as a header, whose name knows no case
     match payload
         .into_iter()
         .flatten()
-        .find(|(name, _)| name.eq_ignore_ascii_case("authorization"))
+        .find(|(name, _)| name.eq_ignore_ascii_case(known))
     {
         None | Some((_, Value::Null)) => Ok(None),
-        Some((_, Value::String(authorization))) => Ok(Some(authorization)),
-        Some(_) => Err(Close::invalid_message(
-            "invalid message: `authorization` must be a string",
-        )),
+        Some((_, Value::String(text))) => Ok(Some(text.clone())),
+        Some(_) => Err(Close::invalid_message(format!(
+            "invalid message: `{known}` must be a string"
+        ))),
     }
 }
 
@@ -223,6 +225,7 @@ mod tests {
         let init = |authorization: Option<&str>| {
             Ok(ClientMessage::ConnectionInit {
                 authorization: authorization.map(str::to_owned),
+                tenant: None,
             })
         };
         assert_eq!(read(&json!({"type": "connection_init"})), init(None));
