@@ -15,6 +15,7 @@ const LISTS: &[(&str, usize)] = &[
     ("featureFlags", 50),
     ("identifiers", 10),
     ("interactions", 100),
+    ("operations", 100),
     ("userErrors", 5),
     ("variants", 5),
     ("versions", 20),

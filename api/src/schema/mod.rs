@@ -8,14 +8,16 @@ mod idempotent;
 mod limits;
 mod mutation;
 mod node;
+mod operation;
 mod subscription;
 mod tenant;
+mod wording;
 
 use std::sync::Arc;
 
 use async_graphql::{
     MergedObject, MergedSubscription, Request, Response, SDLExportOptions, SchemaBuilder,
-    ServerError,
+    ServerError, Value,
 };
 use futures_util::{Stream, StreamExt as _, stream};
 
@@ -24,6 +26,7 @@ pub use contact::Contact;
 pub use document::{Documents, Hash, Known};
 pub use event::Event;
 pub use node::Node;
+pub(crate) use operation::{OperationInput, checked as checked_operations};
 
 /// What can be read.
 #[derive(MergedObject, Default)]
@@ -34,6 +37,7 @@ pub struct Query(
     tenant_room::Query,
     posthog::PosthogQuery,
     nudge::Query,
+    operation::OperationQuery,
     dead_letter::DeadLetterQuery,
 );
 
@@ -43,6 +47,8 @@ pub struct Mutation(
     mutation::TellMutation,
     mutation::ContactMutation,
     tenant_room::Mutation,
+    tenant_room::FrontMutation,
+    operation::OperationMutation,
     posthog::PosthogMutation,
     nudge::Mutation,
     dead_letter::DeadLetterMutation,
@@ -93,6 +99,11 @@ impl Ready {
         })
     }
 
+    /// Whether the document asks for the schema itself.
+    pub fn introspects(&self) -> bool {
+        self.known.introspects()
+    }
+
     /// The request as the engine takes it.
     fn engines(self) -> (Request, Arc<Known>) {
         let Self {
@@ -103,11 +114,22 @@ impl Ready {
     }
 }
 
+/// How many values an answer holds.
+pub fn values(answer: &Value) -> usize {
+    match answer {
+        Value::Object(fields) => fields.values().map(|value| 1 + values(value)).sum(),
+        Value::List(items) => items.iter().map(values).sum(),
+        _ => 0,
+    }
+}
+
 /// Executes a query or a mutation.
 pub async fn execute(schema: &Schema, ready: Ready) -> Response {
     let (request, known) = ready.engines();
-    let response = schema.execute(request).await;
+    // on the heap: a future of this size is copied from frame to frame otherwise, in a debug build
+    let mut response = Box::pin(schema.execute(request)).await;
     known.learn(&response);
+    wording::without_quotes(&mut response);
     response
 }
 
@@ -115,7 +137,13 @@ pub async fn execute(schema: &Schema, ready: Ready) -> Response {
 pub fn subscribe(schema: &Schema, ready: Ready) -> impl Stream<Item = Response> + Send + use<> {
     let (mut request, _) = ready.engines();
     match subscription::settle(&mut request) {
-        Ok(()) => schema.execute_stream(request).left_stream(),
+        Ok(()) => schema
+            .execute_stream(request)
+            .map(|mut response| {
+                wording::without_quotes(&mut response);
+                response
+            })
+            .left_stream(),
         Err(error) => stream::iter([Response::from_errors(vec![error])]).right_stream(),
     }
 }

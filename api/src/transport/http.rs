@@ -19,7 +19,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
-    BATCH_MAX, BODY_BYTES_MAX, Backend, Channel, RequestMeta,
+    BATCH_MAX, BODY_BYTES_MAX, Backend, Channel, ForeignOrigin, Refused, RequestMeta,
     accept::Form,
     answer::{self, Failure, Written},
     authenticate, detached, execute,
@@ -138,7 +138,15 @@ async fn answer<B: Backend>(
         check_content(request.headers())?;
     }
     // before the body is read: who may not ask costs neither memory nor parsing
-    let caller = authenticate(backend, head.credential.clone(), head.origin.clone()).await?;
+    let caller = match authenticate(backend, head.credential.clone(), head.origin.clone()).await {
+        Err(Refused::Forbidden(reason)) => {
+            let failure = Failure::from(Refused::Forbidden(reason));
+            let mut response = refusal(&failure, &head.request_id, form);
+            response.extensions_mut().insert(ForeignOrigin);
+            return Ok(response);
+        }
+        caller => caller?,
+    };
     let parameters = match channel {
         Channel::Get => query_string(request.uri())?,
         _ => json(&body(request).await?, "the body")?,
@@ -332,8 +340,12 @@ fn refusal(failure: &Failure, request_id: &str, form: Form) -> Response {
 }
 
 fn written(answer: Answer, form: Form) -> Response {
-    let status = match form {
-        Form::GraphqlResponse if answer::is_request_error(&answer) => answer::status_of(&answer),
+    let status = match (form, answer::is_request_error(&answer)) {
+        (Form::GraphqlResponse, true) => answer::status_of(&answer),
+        // a client of old, and a proxy, must see that it is to wait
+        (Form::Json, true) if answer::status_of(&answer) == StatusCode::TOO_MANY_REQUESTS => {
+            StatusCode::TOO_MANY_REQUESTS
+        }
         _ => StatusCode::OK,
     };
     let mut response = encoded(&Written::from(&answer), status, form);
