@@ -2,27 +2,35 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Request, Response};
+use async_graphql::{Name, Pos, Request, Response, ServerError, Value};
+use axum::http::{HeaderName, HeaderValue, header};
 use entity::TenantId;
 use futures_util::{Stream, StreamExt as _, stream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     base::{
-        Actor, Bus, Clock, Cx, Db, DbOptions, Env, Ids, Module, Origin, Outbound, Result,
+        Actor, Bus, Clock, Cx, Db, DbOptions, Env, Error, Ids, Module, Origin, Outbound, Result,
         Revocations, Rng, Secrets, gql,
     },
-    config::{Config, Hidden},
+    config::{Config, Environment, Hidden},
     contact,
     nudge::{self, Streams},
+    operation,
     posthog::{self, Posthog},
-    schema::{self, Documents, Ready, Schema},
-    tenant::{self, Caller, Principals},
+    schema::{self, Answered, Documents, Known, Ready, Schema},
+    tenant::{
+        self, Allowances, Caller, Fronts, Limits, Principals, Seat, Standings, is_in_browsers,
+    },
     worker::Worker,
 };
 
 /// The rooms that hear.
 const MODULES: &[&Module] = &[&nudge::MODULE];
+
+/// How much of its quotas a caller has left, and what they are.
+pub(crate) const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+pub(crate) const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// What a process is made of; tests give a clock, ids and randomness that stand still.
 pub struct Parts {
@@ -67,6 +75,9 @@ pub struct App {
     pub schema: Schema,
     /// The GraphQL documents that were read.
     pub documents: Documents,
+    /// How each tenant's door stands, and what it has used of its limits in this process.
+    pub fronts: Fronts,
+    pub allowances: Allowances,
     pub posthog: Arc<Posthog>,
     /// Open nudge subscriptions.
     pub streams: Arc<Streams>,
@@ -92,6 +103,8 @@ impl App {
         let outbound = Outbound::new(parts.config.allow_private_upstreams)?;
         let posthog = Arc::new(Posthog::new(&env, outbound.clone(), tasks.clone()));
         let streams = Arc::new(Streams::default());
+        let documents = Documents::default();
+        let fronts = Fronts::new(Arc::clone(&env));
         let operator_token = parts.config.operator_token.as_ref().map(Hidden::reveal);
         Ok(Self {
             principals: Principals::new(
@@ -105,8 +118,12 @@ impl App {
                 .data(Arc::clone(&posthog))
                 .data(Arc::clone(&streams))
                 .data(outbound.clone())
+                .data(documents.clone())
+                .data(fronts.clone())
                 .finish(),
-            documents: Documents::default(),
+            documents,
+            fronts,
+            allowances: Allowances::default(),
             worker: Worker::new(Arc::clone(&env), outbound, MODULES),
             posthog,
             streams,
@@ -159,11 +176,77 @@ impl App {
         origin: Origin,
     ) -> Response {
         let request = self.with_caller(caller, request, request_id, origin);
-        let mut response = match Ready::new(&self.documents, request).await {
-            Ok(ready) => schema::execute(&self.schema, ready).await.0,
-            Err(error) => Response::from_errors(vec![error]),
+        let mut response = match Box::pin(self.admit(caller, request)).await {
+            Ok(Admitted { ready, .. }) => Box::pin(self.run(caller, ready)).await,
+            Err(error) => self.refuse(caller, error),
         };
         gql::seal(&mut response, request_id);
+        response
+    }
+
+    /// Lets a request in that is within the limits, and takes what it may cost.
+    async fn admit(&self, caller: &Caller, request: Request) -> Result<Admitted, ServerError> {
+        let limits = match caller.tenant {
+            Some(tenant) => self.fronts.of(tenant).await.map_err(engines)?.limits,
+            None => Limits::default(),
+        };
+        let ready = Ready::new(&self.documents, request).await?;
+        if ready.introspects()
+            && self.config.environment == Environment::Production
+            && is_in_browsers(&caller.actor)
+        {
+            return Err(engines(Error::Forbidden));
+        }
+        if ready.cost > limits.cost_max as usize {
+            return Err(engines(Error::TooComplex(format!(
+                "the answer may have {} values with pages of these sizes, the limit is {}",
+                ready.cost, limits.cost_max
+            ))));
+        }
+        let now = self.env.clock.now();
+        self.allowances
+            .take(caller, &limits, ready.cost, now)
+            .map_err(engines)?;
+        Ok(Admitted { ready, limits })
+    }
+
+    async fn run(&self, caller: &Caller, ready: Ready) -> Response {
+        let requested = ready.cost;
+        let Answered {
+            mut response,
+            values,
+            ..
+        } = schema::execute(&self.schema, ready).await;
+        let actual = values.min(requested);
+        let standings = self.allowances.give_back(caller, requested - actual);
+        let cost = [
+            ("requested", requested.into()),
+            ("actual", actual.into()),
+            (
+                "remaining",
+                standings.map_or(Value::Null, |standings| standings.remaining().into()),
+            ),
+        ];
+        let cost = cost.map(|(name, value)| (Name::new(name), value));
+        response
+            .extensions
+            .insert("cost".to_owned(), Value::Object(cost.into_iter().collect()));
+        add_standings(&mut response, standings);
+        response
+    }
+
+    /// The answer to a request that is not executed.
+    fn refuse(&self, caller: &Caller, error: ServerError) -> Response {
+        let retry_after = match error.source::<Error>() {
+            Some(Error::RateLimited { retry_after, .. }) => *retry_after,
+            _ => None,
+        };
+        let mut response = Response::from_errors(vec![error]);
+        if let Some(after) = retry_after {
+            let headers = &mut response.http_headers;
+            headers.insert(header::RETRY_AFTER, after.as_secs().max(1).into());
+        }
+        add_standings(&mut response, self.allowances.give_back(caller, 0));
         response
     }
 
@@ -175,11 +258,16 @@ impl App {
         request_id: String,
     ) -> impl Stream<Item = Response> + Send + use<> {
         let request = self.with_caller(caller, request, &request_id, Origin::default());
-        let (schema, documents) = (self.schema.clone(), self.documents.clone());
+        let (app, caller) = (self.clone(), caller.clone());
         let opened = async move {
-            match Ready::new(&documents, request).await {
-                Ok(ready) => schema::subscribe(&schema, ready).left_stream(),
-                Err(error) => stream::iter([Response::from_errors(vec![error])]).right_stream(),
+            let seated = async {
+                let Admitted { ready, limits } = app.admit(&caller, request).await?;
+                let seat = app.allowances.open(&caller, &limits).map_err(engines)?;
+                Ok((ready, seat))
+            };
+            match seated.await {
+                Ok((ready, seat)) => seated_stream(&app.schema, ready, seat).left_stream(),
+                Err(error) => stream::iter([app.refuse(&caller, error)]).right_stream(),
             }
         };
         stream::once(opened).flatten().map(move |mut response| {
@@ -218,6 +306,17 @@ impl App {
             .data(cx)
     }
 
+    /// The document that `tenant` trusts under this hash.
+    pub async fn trusted(
+        &self,
+        tenant: TenantId,
+        hash: schema::Hash,
+    ) -> Result<Option<Arc<Known>>> {
+        let cx = self.cx(tenant, Actor::System);
+        let text = async { operation::text_of(&cx.db(), &hash).await };
+        self.documents.trusted(tenant, hash, text).await
+    }
+
     /// Names a request in logs and answers.
     pub fn new_request_id(&self) -> String {
         self.env
@@ -233,5 +332,51 @@ impl App {
         allowed.is_empty()
             || allowed.iter().any(|known| known == origin)
             || origin == self.config.public_origin()
+    }
+}
+
+/// A request that is within its caller's limits.
+struct Admitted {
+    ready: Ready,
+    limits: Limits,
+}
+
+/// A subscription that has its seat as long as it is there.
+fn seated_stream(
+    schema: &Schema,
+    ready: Ready,
+    seat: Option<Seat>,
+) -> impl Stream<Item = Response> + Send + use<> {
+    schema::subscribe(schema, ready).map(move |response| {
+        let _held = &seat;
+        response
+    })
+}
+
+/// As the engine carries errors.
+fn engines(error: Error) -> ServerError {
+    ServerError {
+        locations: vec![],
+        ..async_graphql::Error::from(error).into_server_error(Pos::default())
+    }
+}
+
+/// `RateLimit` and `RateLimit-Policy`, as draft-ietf-httpapi-ratelimit-headers writes them: quotas of points, by the minute.
+fn add_standings(response: &mut Response, standings: Option<Standings>) {
+    let Some(Standings { tenant, key }) = standings else {
+        return;
+    };
+    let policy = format!(
+        "\"tenant\";q={};w=60, \"key\";q={};w=60",
+        tenant.quota, key.quota
+    );
+    let left = format!(
+        "\"tenant\";r={};t={}, \"key\";r={};t={}",
+        tenant.remaining, tenant.full_in_s, key.remaining, key.full_in_s
+    );
+    for (name, value) in [(RATELIMIT_POLICY, policy), (RATELIMIT, left)] {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.http_headers.insert(name, value);
+        }
     }
 }

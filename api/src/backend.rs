@@ -4,15 +4,35 @@ use std::{sync::Arc, time::Duration};
 
 use async_graphql::{Request, Response};
 use chrono::{DateTime, Utc};
+use entity::TenantId;
 use futures_util::{Stream, StreamExt as _};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     app::App,
     base::{Error, Origin, gql::StreamPlace},
+    schema::Known,
     tenant::Caller,
-    transport::{Asked, Backend, Failure, Item, Prepared, Refused, RequestMeta},
+    transport::{Asked, Backend, Failure, Hash, Item, Prepared, Refused, RequestMeta},
 };
+
+impl App {
+    async fn trusted_by(
+        &self,
+        tenant: Option<TenantId>,
+        hash: Hash,
+    ) -> Result<Option<Arc<Known>>, Failure> {
+        match tenant {
+            Some(tenant) => self.trusted(tenant, hash).await.map_err(unread),
+            None => Ok(None),
+        }
+    }
+}
+
+fn unread(error: Error) -> Failure {
+    tracing::error!(%error, "a tenant's documents or limits could not be read");
+    Failure::internal()
+}
 
 impl Backend for App {
     type Caller = Caller;
@@ -30,7 +50,8 @@ impl Backend for App {
                 "this origin may not use this endpoint".to_owned(),
             ));
         }
-        self.principals
+        let caller = self
+            .principals
             .authenticate(credential, tenant)
             .await
             .map_err(|error| match error {
@@ -43,29 +64,65 @@ impl Backend for App {
                 }
                 Error::Unavailable(why) => Refused::Unavailable(why.message),
                 error => Refused::Unauthenticated(error.to_string()),
-            })
+            })?;
+        if let (Some(origin), Some(tenant)) = (origin, caller.tenant) {
+            let front = self.fronts.of(tenant).await.map_err(|error| {
+                tracing::error!(%error, "a tenant's origins could not be read");
+                Refused::Unavailable("the origin could not be checked".to_owned())
+            })?;
+            // the product's own pages, such as GraphiQL, are none of the tenant's
+            if !front.allows(origin) && origin != self.config.public_origin() {
+                return Err(Refused::Forbidden(
+                    "this origin may not use this tenant".to_owned(),
+                ));
+            }
+        }
+        Ok(caller)
     }
 
     async fn prepare(&self, caller: &Caller, asked: Asked) -> Result<Prepared, Failure> {
         let tenant = caller.tenant;
+        let is_bound = match tenant {
+            Some(tenant) => self
+                .fronts
+                .of(tenant)
+                .await
+                .map_err(unread)?
+                .binds(&caller.actor),
+            None => false,
+        };
         let known = match (&asked.query, asked.hash) {
             (Some(text), hash) => {
                 let known = self.documents.read(text).await?;
-                if let Some(hash) = hash {
-                    if hash != known.hash() {
-                        return Err(Failure::malformed(
-                            "`sha256Hash` is not the hash of `query`",
-                        ));
-                    }
-                    self.documents.register(tenant, &known).await;
+                if hash.is_some_and(|hash| hash != known.hash()) {
+                    return Err(Failure::malformed("the hash is not that of `query`"));
                 }
-                known
+                if is_bound {
+                    // trusted documents may be sent as text too
+                    self.trusted_by(tenant, known.hash())
+                        .await?
+                        .ok_or_else(Failure::untrusted)?
+                } else {
+                    if hash.is_some() {
+                        self.documents.register(tenant, &known).await;
+                    }
+                    known
+                }
             }
-            (None, Some(hash)) => self
-                .documents
-                .registered(tenant, hash)
-                .await
-                .ok_or_else(Failure::not_found)?,
+            (None, Some(hash)) => {
+                let registered = if is_bound {
+                    None
+                } else {
+                    self.documents.registered(tenant, hash).await
+                };
+                match registered {
+                    Some(known) => known,
+                    None => self
+                        .trusted_by(tenant, hash)
+                        .await?
+                        .ok_or_else(Failure::not_found)?,
+                }
+            }
             (None, None) => return Err(Failure::not_found()),
         };
         let mut prepared = asked.of(known.document())?;

@@ -1,5 +1,7 @@
 //! The command line.
 
+mod operations;
+
 use std::{
     io::Write,
     path::{Path, PathBuf},
@@ -22,7 +24,7 @@ use crate::{
     demo, doctor,
     posthog::{flag::lines, hogql_corpus},
     schema, serve, telemetry,
-    tenant::{self, NewKey},
+    tenant::{self, NewKey, NewLimits},
 };
 
 /// Read where `--config` names no other file, if it is there.
@@ -61,6 +63,9 @@ enum Command {
     /// Show the GraphQL schema
     #[command(subcommand)]
     Schema(SchemaCommand),
+    /// Trusted documents
+    #[command(subcommand)]
+    Operations(operations::OperationsCommand),
     /// Why a feature flag says what it says
     #[command(subcommand)]
     Flag(FlagCommand),
@@ -99,12 +104,36 @@ enum TenantCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Set all of a tenant's limits; those that are not given are the product's defaults
+    Limits(TenantLimits),
     /// List every tenant, the oldest first
     List {
         /// As one JSON array
         #[arg(long)]
         json: bool,
     },
+}
+
+/// Absent ones are the product's defaults.
+#[derive(Args)]
+struct TenantLimits {
+    /// The tenant's id, tenant_…
+    tenant: String,
+    /// Points, which are values in the answer, that one operation may cost
+    #[arg(long)]
+    cost_max: Option<i32>,
+    /// Points a minute of the tenant as a whole
+    #[arg(long)]
+    points_per_minute: Option<i32>,
+    /// Points a minute of each key and each contact
+    #[arg(long)]
+    key_points_per_minute: Option<i32>,
+    /// Subscriptions at the same time of the tenant as a whole
+    #[arg(long)]
+    subscriptions_max: Option<i32>,
+    /// Subscriptions at the same time of each contact
+    #[arg(long)]
+    contact_subscriptions_max: Option<i32>,
 }
 
 #[derive(Subcommand)]
@@ -203,6 +232,12 @@ async fn obey(cli: Cli, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         }
         Command::Audit(AuditCommand::Export { tenant, since }) => {
             export_audit(&open(config()?).await?, &tenant, since, out).await?;
+        }
+        Command::Tenant(TenantCommand::Limits(limits)) => {
+            set_limits(&open(config()?).await?, &limits, out).await?;
+        }
+        Command::Operations(operations::OperationsCommand::Push(push)) => {
+            operations::push(&open(config()?).await?, push, out).await?;
         }
         Command::Schema(SchemaCommand::Print) => write!(out, "{}", schema::sdl())?,
         Command::Flag(FlagCommand::Eval) => {
@@ -325,6 +360,45 @@ async fn list_tenants(app: &App, as_json: bool, out: &mut impl Write) -> anyhow:
             row.name
         )?;
     }
+    Ok(())
+}
+
+async fn set_limits(app: &App, limits: &TenantLimits, out: &mut impl Write) -> anyhow::Result<()> {
+    let tenant = TenantId::parse(&limits.tenant)
+        .with_context(|| format!("{:?} is not a tenant's id", limits.tenant))?;
+    let new: NewLimits = [
+        limits.cost_max,
+        limits.points_per_minute,
+        limits.key_points_per_minute,
+        limits.subscriptions_max,
+        limits.contact_subscriptions_max,
+    ];
+    let front = app
+        .cx(tenant, Actor::System)
+        .write(async |tx| tenant::set_limits(tx, new).await)
+        .await?;
+    let limits = front.limits;
+    writeln!(out, "cost at most               {}", limits.cost_max)?;
+    writeln!(
+        out,
+        "points a minute            {}",
+        limits.points_per_minute
+    )?;
+    writeln!(
+        out,
+        "points a minute of a key   {}",
+        limits.key_points_per_minute
+    )?;
+    writeln!(
+        out,
+        "subscriptions              {}",
+        limits.subscriptions_max
+    )?;
+    writeln!(
+        out,
+        "subscriptions of a contact {}",
+        limits.contact_subscriptions_max
+    )?;
     Ok(())
 }
 

@@ -10,6 +10,7 @@ pub mod demo;
 pub mod doctor;
 pub mod ingest;
 pub mod nudge;
+pub mod operation;
 pub mod posthog;
 pub mod schema;
 pub mod serve;

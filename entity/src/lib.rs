@@ -20,8 +20,10 @@ pub mod nudge_decision;
 pub mod nudge_delivery;
 pub mod nudge_interaction;
 pub mod nudge_version;
+pub mod operation;
 pub mod posthog_connection;
 pub mod tenant;
+pub mod tenant_front;
 
 use sea_orm::EntityTrait;
 

@@ -8,6 +8,7 @@ mod m0002_contact;
 mod m0003_posthog;
 mod m0004_nudge;
 mod m0005_identity;
+mod m0006_front;
 mod table;
 
 /// The PostgreSQL role that the application works as: it owns nothing, so row level security holds for it.
@@ -27,6 +28,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0003_posthog::Migration),
             Box::new(m0004_nudge::Migration),
             Box::new(m0005_identity::Migration),
+            Box::new(m0006_front::Migration),
         ]
     }
 }

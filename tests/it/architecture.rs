@@ -12,6 +12,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("base", &[]),
     // core
     ("tenant", &["base"]),
+    ("operation", &["base"]),
     ("contact", &["base"]),
     ("posthog", &["base", "contact"]),
     // growth: these never name each other
@@ -22,7 +23,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("transport", &[]),
     (
         "schema",
-        &["base", "contact", "nudge", "posthog", "tenant", "worker"],
+        &[
+            "base",
+            "contact",
+            "nudge",
+            "operation",
+            "posthog",
+            "tenant",
+            "worker",
+        ],
     ),
     (
         "ingest",
@@ -32,10 +41,18 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "app",
         &[
-            "base", "config", "contact", "nudge", "posthog", "schema", "tenant", "worker",
+            "base",
+            "config",
+            "contact",
+            "nudge",
+            "operation",
+            "posthog",
+            "schema",
+            "tenant",
+            "worker",
         ],
     ),
-    ("backend", &["app", "base", "tenant", "transport"]),
+    ("backend", &["app", "base", "schema", "tenant", "transport"]),
     ("serve", &["app", "ingest", "telemetry", "transport"]),
     ("doctor", &["base", "config", "posthog"]),
     (
@@ -58,6 +75,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "config",
             "demo",
             "doctor",
+            "operation",
             "posthog",
             "schema",
             "serve",

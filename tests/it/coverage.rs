@@ -11,8 +11,8 @@ use async_graphql::{Request, Variables};
 use entity::{
     ContactId, EventId, Id, TenantOwned, api_key, audit_entry, contact, contact_alias,
     contact_evidence, contact_identifier, contact_trait, dead_letter, event, idempotency, issuer,
-    metric, nudge, nudge_decision, nudge_delivery, nudge_interaction, nudge_version,
-    posthog_connection,
+    metric, nudge, nudge_decision, nudge_delivery, nudge_interaction, nudge_version, operation,
+    posthog_connection, tenant_front,
 };
 use futures_util::StreamExt as _;
 use jsonwebtoken::{EncodingKey, Header};
@@ -48,8 +48,8 @@ use Answer::{Code, Data, Silence};
 struct Try {
     field: &'static str,
     by: By,
-    /// Capitals stand for the victim's ids: `CONTACT`, `IDENTIFIER`, `EVENT`, `ISSUER`, `KEY`, `METRIC`, `NUDGE`, `VERSION`,
-    /// `DELIVERY`, `LETTER`, `POSTHOG`, `TENANT`.
+    /// Capitals stand for the victim's ids: `CONTACT`, `IDENTIFIER`, `EVENT`, `ISSUER`, `KEY`, `METRIC`, `NUDGE`, `OPERATION`,
+    /// `VERSION`, `DELIVERY`, `LETTER`, `POSTHOG`, `TENANT`.
     document: &'static str,
     answer: Answer,
 }
@@ -147,6 +147,12 @@ const TRIES: &[Try] = &[
         Key,
         "{ nudges { totalCount edges { node { id } } } }",
         Data(r#"{"nudges": {"totalCount": 0, "edges": []}}"#),
+    ),
+    tried(
+        "operations",
+        Key,
+        "{ operations { totalCount edges { node { id } } } }",
+        Data(r#"{"operations": {"totalCount": 0, "edges": []}}"#),
     ),
     tried(
         "tenant",
@@ -267,6 +273,20 @@ const TRIES: &[Try] = &[
         Data(r#"{"nudgeSave": {"nudge": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#),
     ),
     tried(
+        "operationDelete",
+        Key,
+        r#"mutation { operationDelete(input: {id: "OPERATION"}) { operation { id } userErrors { code } } }"#,
+        Data(r#"{"operationDelete": {"operation": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#),
+    ),
+    tried(
+        "operationsPush",
+        Key,
+        r#"mutation { operationsPush(input: {operations: [{text: "{ secret }"}]}) { operations { id } userErrors { field } } }"#,
+        Data(
+            r#"{"operationsPush": {"operations": null, "userErrors": [{"field": "operations.0.text"}]}}"#,
+        ),
+    ),
+    tried(
         "posthogConnect",
         Key,
         r#"mutation { posthogConnect(input: {ingestHost: "ftp://nonsense", projectId: "1", projectToken: "phc_x"}) { connection { id } } }"#,
@@ -293,6 +313,12 @@ const TRIES: &[Try] = &[
         Code("FORBIDDEN"),
     ),
     tried(
+        "tenantLimitsSet",
+        Key,
+        r#"mutation { tenantLimitsSet(input: {id: "TENANT", costMax: 100}) { limits { costMax } } }"#,
+        Code("FORBIDDEN"),
+    ),
+    tried(
         "tenantResume",
         Key,
         r#"mutation { tenantResume(input: {id: "TENANT"}) { tenant { id } } }"#,
@@ -303,6 +329,12 @@ const TRIES: &[Try] = &[
         Key,
         r#"mutation { tenantSuspend(input: {id: "TENANT"}) { tenant { id } } }"#,
         Code("FORBIDDEN"),
+    ),
+    tried(
+        "tenantUpdate",
+        Key,
+        r#"mutation { tenantUpdate(input: {requirePersistedOperations: false}) { tenant { name } } }"#,
+        Data(r#"{"tenantUpdate": {"tenant": {"name": "intruders"}}}"#),
     ),
     tried(
         "track",
@@ -385,6 +417,14 @@ impl Victim {
             .unwrap()
             .to_owned();
         let keys = ask(kit, sk, "{ tenant { apiKeys { id } } }", json!({})).await;
+        let push = "mutation { operationsPush(input: {operations: [{name: \"secret name\", text: \"{ tenant { name } }\"}]}) { operations { id } userErrors { message } } }";
+        let pushed = ask(kit, sk, push, json!({})).await;
+        let operation_id = pushed["operationsPush"]["operations"][0]["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let update = "mutation { tenantUpdate(input: {requirePersistedOperations: true}) { tenant { id } } }";
+        ask(kit, sk, update, json!({})).await;
         let key_id = keys["tenant"]["apiKeys"][0]["id"]
             .as_str()
             .unwrap()
@@ -413,6 +453,7 @@ impl Victim {
                 ("LETTER", letter_id),
                 ("METRIC", metric_id),
                 ("NUDGE", nudge_id),
+                ("OPERATION", operation_id),
                 ("POSTHOG", posthog_id),
                 ("TENANT", tenant.id.to_string()),
                 ("VERSION", text(&shown["nudge"]["liveVersion"]["id"])),
@@ -462,6 +503,8 @@ impl Victim {
             all::<nudge_decision::Entity>(cx).await?,
             all::<nudge_delivery::Entity>(cx).await?,
             all::<nudge_interaction::Entity>(cx).await?,
+            all::<operation::Entity>(cx).await?,
+            all::<tenant_front::Entity>(cx).await?,
             all::<nudge_version::Entity>(cx).await?,
             all::<posthog_connection::Entity>(cx).await?,
         ]

@@ -35,6 +35,11 @@ const TRIED: &[(&str, As, &str)] = &[
         "{ contacts(filter: {externalId: {startsWith: \"acme\"}}) { totalCount edges { node { id name } } } }",
     ),
     (
+        "operations",
+        As::Secret,
+        "{ operations { totalCount edges { node { id name text } } } }",
+    ),
+    (
         "deadLetters",
         As::Secret,
         "{ deadLetters { totalCount edges { node { id error } } } }",
@@ -177,6 +182,16 @@ const TRIED: &[(&str, As, &str)] = &[
         "mutation { nudgeSave(input: {id: \"$nudge\", name: \"stolen\", surface: \"app\", content: {title: \"stolen\", body: \"x\"}, trigger: {event: \"x\"}}) { nudge { id name } userErrors { code } } }",
     ),
     (
+        "operationDelete",
+        As::Secret,
+        "mutation { operationDelete(input: {id: \"$operation\"}) { operation { id name } userErrors { code } } }",
+    ),
+    (
+        "operationsPush",
+        As::Secret,
+        "mutation { operationsPush(input: {operations: [{text: \"{ tenant { name } }\"}]}) { userErrors { code } } }",
+    ),
+    (
         "posthogConnect",
         As::Secret,
         "mutation { posthogConnect(input: {ingestHost: \"http://127.0.0.1:9\", apiHost: \"http://127.0.0.1:9\", uiHost: \"http://127.0.0.1:9\", projectId: \"7\", projectToken: \"phc_other\"}) { connection { projectId } } }",
@@ -197,6 +212,11 @@ const TRIED: &[(&str, As, &str)] = &[
         "mutation { tenantDelete(input: {id: \"$tenant\", name: \"acme\"}) { userErrors { code } } }",
     ),
     (
+        "tenantLimitsSet",
+        As::OperatorsOwn,
+        "mutation { tenantLimitsSet(input: {id: \"$tenant\", costMax: 100}) { limits { costMax } } }",
+    ),
+    (
         "tenantResume",
         As::OperatorsOwn,
         "mutation { tenantResume(input: {id: \"$tenant\"}) { tenant { id } } }",
@@ -205,6 +225,11 @@ const TRIED: &[(&str, As, &str)] = &[
         "tenantSuspend",
         As::OperatorsOwn,
         "mutation { tenantSuspend(input: {id: \"$tenant\"}) { tenant { id } } }",
+    ),
+    (
+        "tenantUpdate",
+        As::Secret,
+        "mutation { tenantUpdate(input: {requirePersistedOperations: false}) { tenant { name } } }",
     ),
     (
         "track",
@@ -282,6 +307,7 @@ impl Acme {
         anyhow::ensure!(metric["metricSave"]["metric"]["id"].is_string(), "{metric}");
         say("mutation { posthogConnect(input: {ingestHost: \"http://127.0.0.1:9\", apiHost: \"http://127.0.0.1:9\", uiHost: \"http://127.0.0.1:9\", projectId: \"1\", projectToken: \"phc_acme\"}) { userErrors { message } } }").await?;
         let issuer = say("mutation { issuerSave(input: {kind: CONTACT, issuer: \"Acme's\", algorithms: [HS256], sharedSecret: \"a shared secret of more than 32 bytes\"}) { issuer { id } userErrors { message } } }").await?;
+        let pushed = say("mutation { operationsPush(input: {operations: [{name: \"Acme's\", text: \"{ tenant { name } }\"}]}) { operations { id } userErrors { message } } }").await?;
         let made = say("mutation { identify(input: {userId: \"acme-user\", anonymousId: \"acme-browser\", traits: {name: \"Acme's Ann\"}}) { contact { id } } track(input: {event: \"signup\", userId: \"acme-user\"}) { accepted } }").await?;
         let contact = text(&made["identify"]["contact"]["id"])?;
         kit.app.worker.drain().await?;
@@ -311,6 +337,10 @@ impl Acme {
             ("$metric", text(&seen["metrics"]["edges"][0]["node"]["id"])?),
             ("$issuer", text(&issuer["issuerSave"]["issuer"]["id"])?),
             ("$tenant", text(&seen["tenant"]["id"])?),
+            (
+                "$operation",
+                text(&pushed["operationsPush"]["operations"][0]["id"])?,
+            ),
             // No letter of acme's: one that is not there is refused the same way.
             ("$letter", "letter_01h455vb4pex5vsknk084sn02q".to_owned()),
         ];
@@ -327,11 +357,11 @@ impl Acme {
 
     /// Everything of acme's that another tenant could have changed.
     async fn picture(&self, kit: &Kit) -> Value {
-        let document = "{ tenant { name suspendedAt apiKeys { id name revokedAt expiresAt } issuers { issuer updatedAt } posthog { projectId } }
+        let document = "{ tenant { name suspendedAt allowedOrigins requirePersistedOperations limits { costMax } apiKeys { id name revokedAt expiresAt } issuers { issuer updatedAt } posthog { projectId } }
             contacts { totalCount edges { node { id name identifiers { kind value } traits } } }
-            events { totalCount } nudges { totalCount edges { node { id name archivedAt } } } metrics { edges { node { key expression } } }
+            operations { totalCount } events { totalCount } nudges { totalCount edges { node { id name archivedAt } } } metrics { edges { node { key expression } } }
             contact(by: {externalId: \"acme-user\"}) { nudges { edges { node { id state } } } } }";
-        kit.gql(&self.tenant.secret_key, document, json!({})).await
+        kit.gql(&self.tenant.secret_key, document, json!({})).await["data"].clone()
     }
 }
 

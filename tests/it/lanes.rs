@@ -4,8 +4,9 @@
 mod document;
 
 use api::{
+    base::Origin,
     nudge,
-    schema::{self, Lane, Ready},
+    schema::{self, Answered, Lane, Ready},
 };
 use async_graphql::{Request, Variables};
 use chrono::TimeDelta;
@@ -113,7 +114,8 @@ async fn a_plan_and_the_engine_answer_with_the_same_bytes() -> anyhow::Result<()
             let request = || {
                 let request =
                     Request::new(&document).variables(Variables::from_json(variables.clone()));
-                kit.app.with_caller(&caller, request, "test")
+                kit.app
+                    .with_caller(&caller, request, "test", Origin::default())
             };
             let expected = bytes(&kit.app.schema.execute(request()).await);
             // Once for the engine to accept the document, and once more.
@@ -122,7 +124,11 @@ async fn a_plan_and_the_engine_answer_with_the_same_bytes() -> anyhow::Result<()
                 let Ok(ready) = Ready::new(&kit.app.documents, request()).await else {
                     break;
                 };
-                let (answer, lane) = schema::execute(&kit.app.schema, ready).await;
+                let Answered {
+                    response: answer,
+                    lane,
+                    ..
+                } = schema::execute(&kit.app.schema, ready).await;
                 // Of several errors the engine gives another one each time.
                 if lane == Lane::Plan {
                     assert_eq!(

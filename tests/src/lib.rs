@@ -217,8 +217,17 @@ impl Kit {
     }
 
     /// Asks as whoever holds `credential` (without a scheme; empty: nobody), through everything but HTTP.
-    /// Gives the response as a client reads it.
+    /// Gives the response as a client reads it, but for what it cost.
     pub async fn gql(&self, credential: &str, query: &str, variables: Value) -> Value {
+        let mut answer = self.gql_with_cost(credential, query, variables).await;
+        if let Some(answer) = answer.as_object_mut() {
+            answer.remove("extensions");
+        }
+        answer
+    }
+
+    /// As [`Kit::gql`], with `extensions.cost`.
+    pub async fn gql_with_cost(&self, credential: &str, query: &str, variables: Value) -> Value {
         let caller = match self.app.principals.by_token(credential).await {
             Ok(caller) => caller,
             Err(error) => {

@@ -131,6 +131,11 @@ impl Growthos {
         Ok(key.to_owned())
     }
 
+    /// The serving process's id, while it runs.
+    pub fn process_id(&self) -> Option<u32> {
+        self.server.as_ref()?.child.id()
+    }
+
     /// SIGKILL, and up again.
     pub async fn kill_and_serve(&mut self) -> anyhow::Result<()> {
         if let Some(server) = &mut self.server {

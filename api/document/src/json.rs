@@ -36,7 +36,7 @@ fn scan(bytes: &[u8]) -> Result<(), Refusal> {
     while let Some(&byte) = bytes.get(at) {
         at += 1;
         match byte {
-            b'"' => at += string_length(&bytes[at..]),
+            b'"' => at += string_length(&bytes[at..]).ok_or(Refusal::Malformed)?,
             b',' | b':' => values += 1,
             b'{' | b'[' => {
                 values += 1;
@@ -55,18 +55,18 @@ fn scan(bytes: &[u8]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// How far a string goes, from behind its first quote to behind its last one.
-fn string_length(rest: &[u8]) -> usize {
+/// How far a string goes, from behind its first quote to behind its last one, if it has one.
+fn string_length(rest: &[u8]) -> Option<usize> {
     let mut at = 0;
     while let Some(&byte) = rest.get(at) {
         at += 1;
         match byte {
-            b'"' => break,
+            b'"' => return Some(at),
             b'\\' => at += 1,
             _ => {}
         }
     }
-    at.min(rest.len())
+    None
 }
 
 #[cfg(test)]

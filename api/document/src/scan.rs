@@ -15,10 +15,13 @@ pub const TOKENS_MAX: usize = 4_000;
 
 /// Longest document, in bytes: the parser takes some tens of nanoseconds for a byte of white space or of a string. Long values
 /// travel as variables.
-pub const BYTES_MAX: usize = 64 * 1024;
+pub const BYTES_MAX: usize = 32 * 1024;
 
 /// Longest name, in bytes: a response repeats an alias for each row.
 pub const NAME_BYTES_MAX: usize = 128;
+
+/// Most names outside of parentheses: the parser takes two microseconds for a field, and so many fields are too many later.
+pub const NAMES_MAX: usize = 2_000;
 
 /// Why a document is not parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +30,8 @@ pub enum Refusal {
     Bytes,
     /// A name longer than [`NAME_BYTES_MAX`].
     Name,
+    /// More than [`NAMES_MAX`] names outside of parentheses.
+    Names,
     /// Brackets nest deeper than [`NESTING_MAX`].
     Nesting,
     /// More than [`TOKENS_MAX`] tokens.
@@ -49,6 +54,10 @@ impl fmt::Display for Refusal {
                 f,
                 "the document has a name of more than {NAME_BYTES_MAX} bytes"
             ),
+            Self::Names => write!(
+                f,
+                "the document has more than {NAMES_MAX} names outside of arguments"
+            ),
             Self::Nesting => write!(f, "the document nests brackets deeper than {NESTING_MAX}"),
             Self::Tokens => write!(f, "the document has more than {TOKENS_MAX} tokens"),
             Self::OpenString => f.write_str("syntax error: a string in the document does not end"),
@@ -61,26 +70,53 @@ impl fmt::Display for Refusal {
 /// `Ok` says nothing about the syntax.
 pub fn scan(document: &str) -> Result<(), Refusal> {
     let bytes = document.as_bytes();
+    match bytes.get(..BYTES_MAX) {
+        // only its beginning is looked at, in which a string may be open
+        Some(beginning) if bytes.len() > BYTES_MAX => match scan_bytes(beginning) {
+            Ok(()) | Err(Refusal::OpenString) => Err(Refusal::Bytes),
+            refused => refused,
+        },
+        _ => scan_bytes(bytes),
+    }
+}
+
+fn scan_bytes(bytes: &[u8]) -> Result<(), Refusal> {
     let mut at = 0;
     let mut depth = 0_usize;
     let mut tokens = 0_usize;
+    let mut names = 0_usize;
+    // where the outermost open parenthesis stands
+    let mut arguments = None;
     while let Some(&byte) = bytes.get(at) {
         let (length, found) = match byte {
             b' ' | b'\t' | b'\n' | b'\r' | b',' => (1, 0),
-            b'#' => (line_length(&bytes[at..]), 0),
+            // the parser takes as long for an empty comment as for a token
+            b'#' => (line_length(&bytes[at..]), 1),
             b'"' => (string_length(&bytes[at..])?, 1),
             b'{' | b'[' | b'(' => {
                 depth += 1;
                 if depth > NESTING_MAX {
                     return Err(Refusal::Nesting);
                 }
+                if byte == b'(' {
+                    arguments.get_or_insert(depth);
+                }
                 (1, 1)
             }
             b'}' | b']' | b')' => {
+                if arguments == Some(depth) {
+                    arguments = None;
+                }
                 depth = depth.saturating_sub(1);
                 (1, 1)
             }
-            b'_' | b'a'..=b'z' | b'A'..=b'Z' => word(&bytes[at..])?,
+            b'_' | b'a'..=b'z' | b'A'..=b'Z' => {
+                names += usize::from(arguments.is_none());
+                if names > NAMES_MAX {
+                    return Err(Refusal::Names);
+                }
+                word(&bytes[at..])?
+            }
             b'-' | b'0'..=b'9' => (number_length(&bytes[at..]), 1),
             b'.' if bytes[at..].starts_with(b"...") => (3, 1),
             // punctuators, and what no grammar knows: the parser stops there
@@ -91,9 +127,6 @@ pub fn scan(document: &str) -> Result<(), Refusal> {
         if tokens > TOKENS_MAX {
             return Err(Refusal::Tokens);
         }
-    }
-    if bytes.len() > BYTES_MAX {
-        return Err(Refusal::Bytes);
     }
     Ok(())
 }
@@ -192,13 +225,13 @@ fn number_length(rest: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{BYTES_MAX, NAME_BYTES_MAX, NESTING_MAX, Refusal, TOKENS_MAX, scan};
+    use super::{BYTES_MAX, NAME_BYTES_MAX, NAMES_MAX, NESTING_MAX, Refusal, TOKENS_MAX, scan};
 
     /// How many tokens the scan counts: the fewest words that must go before it for the limit to strike.
     fn tokens(document: &str) -> usize {
         (0..=TOKENS_MAX + 1)
             .rev()
-            .find(|before| scan(&format!("{}{document}", "a ".repeat(*before))).is_ok())
+            .find(|before| scan(&format!("{}{document}", "! ".repeat(*before))).is_ok())
             .map_or(TOKENS_MAX + 1, |room| TOKENS_MAX - room)
     }
 
@@ -311,7 +344,7 @@ mod tests {
         for (document, count) in [
             ("", 0),
             (" ,\t\r\n\u{20}", 0),
-            ("# a b c", 0),
+            ("# a b c", 1),
             ("query Q($a: Int! = 1) @b { ...c }", 17),
             ("-1.5e+10", 1),
             ("1e5 1E-5 0.5", 3),
@@ -331,8 +364,8 @@ mod tests {
 
     #[test]
     fn a_document_has_at_most_four_thousand_tokens() {
-        assert_eq!(scan(&"a ".repeat(TOKENS_MAX)), Ok(()));
-        assert_eq!(scan(&"a ".repeat(TOKENS_MAX + 1)), Err(Refusal::Tokens));
+        assert_eq!(scan(&"! ".repeat(TOKENS_MAX)), Ok(()));
+        assert_eq!(scan(&"! ".repeat(TOKENS_MAX + 1)), Err(Refusal::Tokens));
         assert_eq!(scan(&"0".repeat(TOKENS_MAX + 1)), Err(Refusal::Tokens));
         assert_eq!(scan(&"true".repeat(TOKENS_MAX + 1)), Err(Refusal::Tokens));
     }
@@ -354,11 +387,23 @@ mod tests {
     }
 
     #[test]
-    fn white_space_and_comments_are_free_whatever_their_length() {
-        let filler = ", \n# [[[ \n".repeat(5_000);
+    fn white_space_is_free_and_a_comment_is_a_token_whatever_its_length() {
+        let filler = ", \t # [[[ a b c\n ".repeat(1_000);
         let document = format!("{{a{filler}b}}");
-        assert_eq!(tokens(&document), 4);
+        assert_eq!(tokens(&document), 1_004);
         assert!(async_graphql_parser::parse_query(document).is_ok());
+    }
+
+    #[test]
+    fn names_are_fewer_outside_of_arguments() {
+        assert_eq!(scan(&"a ".repeat(NAMES_MAX)), Ok(()));
+        assert_eq!(scan(&"a ".repeat(NAMES_MAX + 1)), Err(Refusal::Names));
+        for (open, close) in [("(", ")"), ("{a([{", "}])}"), ("((", "))")] {
+            let names = "b ".repeat(NAMES_MAX + 1);
+            assert_eq!(scan(&format!("{open}{names}{close}")), Ok(()), "{open}");
+            let after = format!("{open}{close}{names}");
+            assert_eq!(scan(&after), Err(Refusal::Names), "{open}");
+        }
     }
 
     #[test]

@@ -140,6 +140,25 @@ pub fn weigh(
     Ok(weight.cost)
 }
 
+/// Whether any field, also of a fragment that nobody spreads, asks for the schema itself.
+pub fn introspects(document: &ExecutableDocument) -> bool {
+    // as deep as the scan let brackets nest
+    fn among(set: &SelectionSet) -> bool {
+        set.items.iter().any(|item| match &item.node {
+            Selection::Field(field) => {
+                ["__schema", "__type"].contains(&field.node.name.node.as_str())
+                    || among(&field.node.selection_set.node)
+            }
+            Selection::InlineFragment(fragment) => among(&fragment.node.selection_set.node),
+            Selection::FragmentSpread(_) => false,
+        })
+    }
+    let operations = document.operations.iter();
+    let mut sets = operations.map(|(_, operation)| &operation.node.selection_set.node);
+    let mut fragments = document.fragments.values();
+    sets.any(among) || fragments.any(|fragment| among(&fragment.node.selection_set.node))
+}
+
 /// The operation that the engine will execute, if it finds one.
 pub fn executed<'a>(
     document: &'a ExecutableDocument,

@@ -31,6 +31,13 @@ pub enum Error {
         /// When the same call may succeed; absent where it never will.
         retry_after: Option<Duration>,
     },
+    /// Too much in too short a time, or at the same time.
+    #[error("{message}")]
+    RateLimited {
+        message: String,
+        /// When there is room again; absent where only the caller can make it.
+        retry_after: Option<Duration>,
+    },
     /// Another write got in the way; the unit of work runs again.
     #[error("too many writes at once met on the same rows, try again")]
     Contended,

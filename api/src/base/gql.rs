@@ -259,8 +259,9 @@ pub fn outcome<T>(done: Result<T>) -> Result<(Option<T>, UserErrors)> {
     }
 }
 
-/// At most this many errors in a response, and this long each: an answer never outgrows its question.
+/// At most this many errors in a response, of as many bytes, and this long each: an answer never outgrows its question.
 const ERRORS_MAX: usize = 20;
+const ERRORS_BYTES_MAX: usize = 16 * 1024;
 const ERROR_CHARS_MAX: usize = 500;
 
 /// The one exit for faults: names each for the caller, logs the internal ones, and bounds them all.
@@ -290,6 +291,12 @@ pub fn seal(response: &mut async_graphql::Response, request_id: &str) {
                 retry_after = after.map(|after| after.as_secs().max(1));
                 "CONFLICT"
             }
+            Some(Error::RateLimited {
+                retry_after: after, ..
+            }) => {
+                retry_after = after.map(|after| after.as_secs().max(1));
+                "RATE_LIMITED"
+            }
             Some(Error::Unavailable(Unavailable {
                 code,
                 retry_after: after,
@@ -313,6 +320,13 @@ pub fn seal(response: &mut async_graphql::Response, request_id: &str) {
             extensions.set("retryAfter", seconds);
         }
     }
+    // A path repeats the document's aliases.
+    let mut bytes = 0;
+    let fit = response.errors.iter().position(|error| {
+        bytes += 1 + serde_json::to_vec(error).map_or(ERRORS_BYTES_MAX, |written| written.len());
+        bytes > ERRORS_BYTES_MAX
+    });
+    response.errors.truncate(fit.unwrap_or(ERRORS_MAX));
 }
 
 /// Loads rows of `E` by id, within the request's tenant.

@@ -24,6 +24,7 @@ use moka::future::Cache;
 use sha2::{Digest, Sha256};
 
 use super::{Schema, limits, plan::Plan, subscription};
+use crate::base::Result;
 
 /// SHA-256 of a document's text.
 pub type Hash = [u8; 32];
@@ -35,6 +36,10 @@ const TREE_FACTOR: usize = 16;
 /// Bytes that the known documents may take, and those that tenants have registered.
 const KNOWN_BYTES_MAX: u64 = 32 * 1024 * 1024;
 const REGISTERED_BYTES_MAX: u64 = 32 * 1024 * 1024;
+const TRUSTED_BYTES_MAX: u64 = 32 * 1024 * 1024;
+
+/// After which time a document that the tenant trusts no more is forgotten by every process.
+const TRUSTED_KEPT: Duration = Duration::from_secs(10);
 
 /// How long a registered document is kept that nobody asks for.
 const REGISTERED_IDLE: Duration = Duration::from_hours(24);
@@ -44,6 +49,7 @@ pub struct Known {
     hash: Hash,
     text: Box<str>,
     document: ExecutableDocument,
+    introspects: bool,
     accepted: AtomicBool,
     /// Its operations, with a plan where one can answer. Made when the engine has accepted the document.
     plans: OnceLock<Vec<(Option<Name>, Option<Plan>)>>,
@@ -51,9 +57,11 @@ pub struct Known {
 
 impl Known {
     fn new(hash: Hash, text: &str) -> Result<Self, Unparsed> {
+        let document = document::parse(text)?;
         Ok(Self {
             hash,
-            document: document::parse(text)?,
+            introspects: document::introspects(&document),
+            document,
             text: text.into(),
             accepted: AtomicBool::new(false),
             plans: OnceLock::new(),
@@ -70,6 +78,11 @@ impl Known {
 
     pub const fn document(&self) -> &ExecutableDocument {
         &self.document
+    }
+
+    /// Whether it asks for the schema itself, wherever in it.
+    pub const fn introspects(&self) -> bool {
+        self.introspects
     }
 
     /// Whether the engine has found it valid. That it has not says nothing.
@@ -137,7 +150,8 @@ impl Known {
 }
 
 /// The schema with an engine that stops where execution would begin.
-static VALIDATING: LazyLock<Schema> = LazyLock::new(|| super::build().extension(Halt).finish());
+pub(super) static VALIDATING: LazyLock<Schema> =
+    LazyLock::new(|| super::build().extension(Halt).finish());
 
 struct Halt;
 
@@ -165,6 +179,8 @@ pub struct Documents {
     known: Cache<Hash, Arc<Known>>,
     /// By who registered them: automatic persisted queries.
     registered: Cache<(Option<TenantId>, Hash), Arc<Known>>,
+    /// By who trusts them.
+    trusted: Cache<(TenantId, Hash), Arc<Known>>,
 }
 
 impl Default for Documents {
@@ -178,6 +194,12 @@ impl Default for Documents {
                 .max_capacity(REGISTERED_BYTES_MAX)
                 .weigher(|_, known: &Arc<Known>| weight(known))
                 .time_to_idle(REGISTERED_IDLE)
+                .build(),
+            trusted: Cache::builder()
+                .max_capacity(TRUSTED_BYTES_MAX)
+                .weigher(|_, known: &Arc<Known>| weight(known))
+                .time_to_live(TRUSTED_KEPT)
+                .support_invalidation_closures()
                 .build(),
         }
     }
@@ -197,6 +219,37 @@ impl Documents {
         let known = Arc::new(Known::new(hash, text)?);
         self.known.insert(hash, Arc::clone(&known)).await;
         Ok(known)
+    }
+
+    /// The document that `tenant` trusts under this hash; `text` reads it from where the tenant's rows are.
+    pub async fn trusted(
+        &self,
+        tenant: TenantId,
+        hash: Hash,
+        text: impl Future<Output = Result<Option<String>>> + Send,
+    ) -> Result<Option<Arc<Known>>> {
+        if let Some(known) = self.trusted.get(&(tenant, hash)).await {
+            return Ok(Some(known));
+        }
+        let Some(text) = text.await? else {
+            return Ok(None);
+        };
+        // a text that was valid when it was pushed, and is too long for a newer version of the product
+        let Ok(known) = self.read(&text).await else {
+            return Ok(None);
+        };
+        self.trusted
+            .insert((tenant, hash), Arc::clone(&known))
+            .await;
+        Ok(Some(known))
+    }
+
+    /// Looks all of the tenant's trusted documents up again.
+    pub fn distrust(&self, tenant: TenantId) {
+        let of_tenant = move |key: &(TenantId, Hash), _: &Arc<Known>| key.0 == tenant;
+        if let Err(error) = self.trusted.invalidate_entries_if(of_tenant) {
+            tracing::error!(%error, "trusted documents are remembered for some seconds");
+        }
     }
 
     /// The document that `tenant` has registered under this hash.

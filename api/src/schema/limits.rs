@@ -17,6 +17,7 @@ const LISTS: &[(&str, usize)] = &[
     ("identifiers", 10),
     ("interactions", 100),
     ("issuers", 10),
+    ("operations", 100),
     ("publicKeys", 10),
     ("roles", 10),
     ("userErrors", 5),

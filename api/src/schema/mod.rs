@@ -8,15 +8,17 @@ mod idempotent;
 mod limits;
 mod mutation;
 mod node;
+mod operation;
 mod plan;
 mod subscription;
 mod tenant;
+mod wording;
 
 use std::{any::TypeId, sync::Arc};
 
 use async_graphql::{
     MergedObject, MergedSubscription, Request, Response, SDLExportOptions, SchemaBuilder,
-    ServerError,
+    ServerError, Value,
 };
 use futures_util::{Stream, StreamExt as _, stream};
 
@@ -26,6 +28,7 @@ pub use dead_letter::DeadLetter;
 pub use document::{Documents, Hash, Known};
 pub use event::Event;
 pub use node::{Found, Node};
+pub(crate) use operation::{OperationInput, checked as checked_operations};
 use plan::Planned;
 
 /// What can be read.
@@ -38,6 +41,7 @@ pub struct Query(
     tenant_room::AuditQuery,
     posthog::PosthogQuery,
     nudge::Query,
+    operation::OperationQuery,
     dead_letter::DeadLetterQuery,
 );
 
@@ -48,6 +52,8 @@ pub struct Mutation(
     mutation::ContactMutation,
     tenant_room::Mutation,
     tenant_room::IssuerMutation,
+    tenant_room::FrontMutation,
+    operation::OperationMutation,
     posthog::PosthogMutation,
     nudge::Mutation,
     dead_letter::DeadLetterMutation,
@@ -98,6 +104,11 @@ impl Ready {
         })
     }
 
+    /// Whether the document asks for the schema itself.
+    pub fn introspects(&self) -> bool {
+        self.known.introspects()
+    }
+
     /// The request as the engine takes it.
     fn engines(self) -> (Request, Arc<Known>) {
         let Self {
@@ -105,6 +116,15 @@ impl Ready {
         } = self;
         request.set_parsed_query(known.document().clone());
         (request, known)
+    }
+}
+
+/// How many values an answer holds.
+fn values(answer: &Value) -> usize {
+    match answer {
+        Value::Object(fields) => fields.values().map(|value| 1 + values(value)).sum(),
+        Value::List(items) => items.iter().map(values).sum(),
+        _ => 0,
     }
 }
 
@@ -117,15 +137,32 @@ pub enum Lane {
     Engine,
 }
 
+/// An answer, which way it came and how many values it holds.
+pub struct Answered {
+    pub response: Response,
+    pub lane: Lane,
+    pub values: usize,
+}
+
 /// Executes a query or a mutation: by its plan, if it has one that answers, or else by the engine.
-pub async fn execute(schema: &Schema, ready: Ready) -> (Response, Lane) {
-    if let Some(planned) = planned(&ready).await {
-        return (Response::new(planned.data), Lane::Plan);
+pub async fn execute(schema: &Schema, ready: Ready) -> Answered {
+    if let Some(Planned { data, values }) = planned(&ready).await {
+        return Answered {
+            response: Response::new(data),
+            lane: Lane::Plan,
+            values,
+        };
     }
     let (request, known) = ready.engines();
-    let response = schema.execute(request).await;
+    // on the heap: a future of this size is copied from frame to frame otherwise, in a debug build
+    let mut response = Box::pin(schema.execute(request)).await;
     known.learn(&response);
-    (response, Lane::Engine)
+    wording::without_quotes(&mut response);
+    Answered {
+        values: values(&response.data),
+        lane: Lane::Engine,
+        response,
+    }
 }
 
 async fn planned(ready: &Ready) -> Option<Planned> {
@@ -139,7 +176,13 @@ async fn planned(ready: &Ready) -> Option<Planned> {
 pub fn subscribe(schema: &Schema, ready: Ready) -> impl Stream<Item = Response> + Send + use<> {
     let (mut request, _) = ready.engines();
     match subscription::settle(&mut request) {
-        Ok(()) => schema.execute_stream(request).left_stream(),
+        Ok(()) => schema
+            .execute_stream(request)
+            .map(|mut response| {
+                wording::without_quotes(&mut response);
+                response
+            })
+            .left_stream(),
         Err(error) => stream::iter([Response::from_errors(vec![error])]).right_stream(),
     }
 }

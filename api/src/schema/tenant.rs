@@ -5,7 +5,7 @@ use async_graphql::{ComplexObject, Context};
 use crate::{
     base::gql::{self, CxExt},
     posthog::PosthogConnection,
-    tenant::{self, ApiKey, Issuer, Tenant},
+    tenant::{self, ApiKey, Issuer, Tenant, TenantLimits},
 };
 
 #[ComplexObject]
@@ -25,6 +25,22 @@ impl Tenant {
     async fn issuers(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<Issuer>> {
         let rows = tenant::issuers(&ctx.cx()?.db()).await?;
         Ok(rows.into_iter().map(Issuer::from).collect())
+    }
+    /// What the operator lets the tenant ask.
+    #[graphql(guard = "gql::TENANT_READ", visible = "gql::tenant_read")]
+    async fn limits(&self, ctx: &Context<'_>) -> async_graphql::Result<TenantLimits> {
+        Ok(tenant::front(&ctx.cx()?.db()).await?.limits.into())
+    }
+    /// The origins whose browsers may use `/graphql`; every one when empty.
+    #[graphql(guard = "gql::TENANT_READ", visible = "gql::tenant_read")]
+    async fn allowed_origins(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<String>> {
+        Ok(tenant::front(&ctx.cx()?.db()).await?.allowed_origins)
+    }
+    /// Whether publishable keys and contacts may run trusted documents alone.
+    #[graphql(guard = "gql::TENANT_READ", visible = "gql::tenant_read")]
+    async fn require_persisted_operations(&self, ctx: &Context<'_>) -> async_graphql::Result<bool> {
+        let front = tenant::front(&ctx.cx()?.db()).await?;
+        Ok(front.require_persisted_operations)
     }
     /// The tenant's PostHog project; absent where none is connected.
     #[graphql(guard = "gql::TENANT_READ", visible = "gql::tenant_read")]

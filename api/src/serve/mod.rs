@@ -38,9 +38,10 @@ use self::{
     tls::Tls,
 };
 use crate::{
-    app::App,
+    app::{App, RATELIMIT, RATELIMIT_POLICY},
     ingest::{self, Ingest},
-    telemetry, transport,
+    telemetry,
+    transport::{self, ForeignOrigin},
 };
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -76,6 +77,9 @@ pub fn router(app: &App) -> Router {
         .merge(ingest::router(ingest))
         .merge(health)
         .layer(cors(app))
+        .layer(middleware::map_response(async |response| {
+            without_cors(response)
+        }))
         .layer(
             TraceLayer::new_for_http()
                 .make_span_with(span)
@@ -149,8 +153,24 @@ fn cors(app: &App) -> CorsLayer {
             Method::OPTIONS,
         ]))
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([X_REQUEST_ID, header::RETRY_AFTER])
+        .expose_headers([
+            X_REQUEST_ID,
+            header::RETRY_AFTER,
+            RATELIMIT,
+            RATELIMIT_POLICY,
+        ])
         .max_age(MaxAge::exact(CORS_MAX_AGE))
+}
+
+/// Takes from a response what CORS allows, where the tenant does not let the origin in. A preflight, which has no credential, is
+/// answered as the configuration says.
+fn without_cors(mut response: Response) -> Response {
+    if response.extensions().get::<ForeignOrigin>().is_some() {
+        let headers = response.headers_mut();
+        headers.remove(header::ACCESS_CONTROL_ALLOW_ORIGIN);
+        headers.remove(header::ACCESS_CONTROL_EXPOSE_HEADERS);
+    }
+    response
 }
 
 fn is_ingest(head: &Head) -> bool {

@@ -1,8 +1,12 @@
+mod front;
+
 use std::sync::Arc;
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 use chrono::TimeDelta;
 use entity::{ContactId, Id, TenantId, api_key, tenant};
+
+pub use self::front::{FrontMutation, TenantLimits};
 
 use super::{NewKey, commands, queries};
 use crate::base::{

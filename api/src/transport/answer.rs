@@ -84,6 +84,18 @@ impl Failure {
         }
     }
 
+    /// The tenant lets this caller run trusted documents alone, and this is none.
+    pub fn untrusted() -> Self {
+        Self {
+            of_document: true,
+            ..Self::new(
+                StatusCode::FORBIDDEN,
+                "PERSISTED_QUERY_REQUIRED",
+                "only trusted documents may be run with this credential",
+            )
+        }
+    }
+
     /// The server failed.
     pub fn internal() -> Self {
         Self::new(

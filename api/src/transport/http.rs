@@ -19,7 +19,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
-    BATCH_MAX, BODY_BYTES_MAX, Backend, Channel, Client, ClientAddr, Compressible, RequestMeta,
+    BATCH_MAX, BODY_BYTES_MAX, Backend, Channel, Client, ClientAddr, Compressible, ForeignOrigin,
+    Refused, RequestMeta,
     accept::{Form, takes_events},
     answer::{self, Failure, Written},
     authenticate, execute, operate,
@@ -166,13 +167,22 @@ async fn answer<B: Backend>(
         check_content(request.headers())?;
     }
     // before the body is read: who may not ask costs neither memory nor parsing
-    let caller = authenticate(
+    let caller = match authenticate(
         backend,
         head.credential.clone(),
         head.origin.clone(),
         head.tenant.clone(),
     )
-    .await?;
+    .await
+    {
+        Err(Refused::Forbidden(reason)) => {
+            let failure = Failure::from(Refused::Forbidden(reason));
+            let mut response = refusal(&failure, &head.request_id, form);
+            response.extensions_mut().insert(ForeignOrigin);
+            return Ok(response);
+        }
+        caller => caller?,
+    };
     let parameters = match channel {
         Channel::Get => query_string(request.uri())?,
         _ => json(&body(request).await?, "the body")?,
@@ -401,8 +411,12 @@ fn refusal(failure: &Failure, request_id: &str, form: Form) -> Response {
 }
 
 fn written(answer: Answer, only_reads: bool, form: Form) -> Response {
-    let status = match form {
-        Form::GraphqlResponse if answer::is_request_error(&answer) => answer::status_of(&answer),
+    let status = match (form, answer::is_request_error(&answer)) {
+        (Form::GraphqlResponse, true) => answer::status_of(&answer),
+        // a client of old, and a proxy, must see that it is to wait
+        (Form::Json, true) if answer::status_of(&answer) == StatusCode::TOO_MANY_REQUESTS => {
+            StatusCode::TOO_MANY_REQUESTS
+        }
         _ => StatusCode::OK,
     };
     let mut response = encoded(&Written::from(&answer), status, form);

@@ -175,6 +175,10 @@ pub enum Refused {
     Unavailable(String),
 }
 
+/// Marks a response to an origin that may not ask: what CORS allows is not told to it.
+#[derive(Clone, Copy, Debug)]
+pub struct ForeignOrigin;
+
 /// The routes `/graphql` and, if enabled, `/graphiql`.
 ///
 /// The listener's own matters, such as time-outs for headers and CORS, are layers around it. The server must allow upgrades.

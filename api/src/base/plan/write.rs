@@ -1,9 +1,10 @@
 //! Writing an answer's JSON from the rows that it is made of.
 
-use async_graphql::Value;
+use async_graphql::Value as Answer;
 use chrono::{DateTime, Utc};
 use entity::{Id, Named};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::ask::{Field, Given, Run, kept};
 use crate::base::instant;
@@ -16,7 +17,7 @@ pub struct Json {
 }
 
 impl Json {
-    /// The JSON, and how many fields and items it has.
+    /// The JSON, and how many fields it has.
     pub fn finish(self) -> Run<(String, usize)> {
         Some((String::from_utf8(self.text).ok()?, self.values))
     }
@@ -52,7 +53,6 @@ impl Json {
             if at > 0 {
                 self.text.push(b',');
             }
-            self.values += 1;
             write(self, item)?;
         }
         self.text.push(b']');
@@ -73,11 +73,16 @@ impl Json {
         Some(())
     }
     /// An enum's value, in the schema's words.
-    pub fn word_of(&mut self, value: impl Into<Value>) -> Run<()> {
+    pub fn word_of(&mut self, value: impl Into<Answer>) -> Run<()> {
         match value.into() {
-            Value::Enum(name) => self.plain(&name),
+            Answer::Enum(name) => self.plain(&name),
             _ => None,
         }
+    }
+    /// JSON that somebody stored; its own fields count.
+    pub fn json(&mut self, value: &Value) -> Run<()> {
+        self.values += fields(value);
+        self.value(value)
     }
     /// Anything else, as `serde_json` writes it.
     pub fn value(&mut self, value: &(impl Serialize + ?Sized)) -> Run<()> {
@@ -104,5 +109,13 @@ impl Json {
     fn word(&mut self, word: &str) -> Run<()> {
         self.text.extend_from_slice(word.as_bytes());
         Some(())
+    }
+}
+
+fn fields(value: &Value) -> usize {
+    match value {
+        Value::Object(inner) => inner.values().map(|value| 1 + fields(value)).sum(),
+        Value::Array(items) => items.iter().map(fields).sum(),
+        _ => 0,
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use async_graphql::Json as JsonValue;
 use chrono::{DateTime, Utc};
 use entity::{
     ContactId, Id, contact, contact_alias,
@@ -330,10 +329,10 @@ impl ContactRows {
                 let anonymous = identifiers.iter().filter(|row| is(row, Kind::AnonymousId));
                 json.list(anonymous, |json, row| json.value(&row.text(3).ok()?))
             }
-            ContactPart::Traits => json.value(traits),
+            ContactPart::Traits => json.json(&Value::Object(traits.clone())),
             ContactPart::Trait(arguments) => {
                 let key: String = given.argument(arguments, "key")?;
-                json.value(&traits.get(&key))
+                json.or_null(traits.get(&key), Json::json)
             }
             ContactPart::Identifiers(fields) => json.list(identifiers, |json, row| {
                 json.object(fields, given, |json, part| {
@@ -423,7 +422,7 @@ fn write_touch(
         TouchPart::Typename => json.plain("Touch"),
         TouchPart::At => json.instant(at),
         TouchPart::Text(text) => json.value(&text(&touch)),
-        TouchPart::ClickIds => json.value(&JsonValue(&touch.click_ids).0),
+        TouchPart::ClickIds => json.json(&serde_json::to_value(&touch.click_ids).ok()?),
     })
 }
 

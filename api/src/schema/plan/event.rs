@@ -138,7 +138,7 @@ impl EventsPlan {
         let cells = &row.cells;
         let at = MORE + place(&self.columns, column)?;
         match column {
-            Column::Properties | Column::Context => json.value(&cells.json(at).ok()?),
+            Column::Properties | Column::Context => json.json(&cells.json(at).ok()?),
             Column::ReceivedAt => json.instant(cells.instant(at).ok()?),
             _ => json.value(&cells.text_if_any(at).ok()?),
         }
