@@ -364,7 +364,7 @@ pub(super) fn corpus() -> Vec<Hostile> {
         ),
         (
             "no UTF-8",
-            [&b"{\"query\":\"{ \xff\xfe }\"}"[..], &[0xff; 30_000]].concat(),
+            [&b"{\"query\":\"{ \xff\xfe }\"}"[..], &vec![0xff; 30_000]].concat(),
             MALFORMED,
         ),
         (
