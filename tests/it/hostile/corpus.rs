@@ -36,7 +36,7 @@ fn nested(open: &str, close: &str, levels: usize) -> String {
 }
 
 fn fragments(count: usize, of_one: impl Fn(usize) -> String) -> String {
-    (0..count).map(of_one).collect()
+    (0..count).map(of_one).collect::<Vec<_>>().concat()
 }
 
 /// Everything that was thought of.
