@@ -23,13 +23,16 @@ impl App {
         hash: Hash,
     ) -> Result<Option<Arc<Known>>, Failure> {
         match tenant {
-            Some(tenant) => self.trusted(tenant, hash).await.map_err(unread),
+            Some(tenant) => self
+                .trusted(tenant, hash)
+                .await
+                .map_err(|error| unread(&error)),
             None => Ok(None),
         }
     }
 }
 
-fn unread(error: Error) -> Failure {
+fn unread(error: &Error) -> Failure {
     tracing::error!(%error, "a tenant's documents or limits could not be read");
     Failure::internal()
 }
@@ -87,7 +90,7 @@ impl Backend for App {
                 .fronts
                 .of(tenant)
                 .await
-                .map_err(unread)?
+                .map_err(|error| unread(&error))?
                 .binds(&caller.actor),
             None => false,
         };

@@ -41,7 +41,7 @@ async fn main() -> anyhow::Result<()> {
             for _ in 0..TIMES {
                 send(hostile.body.clone()).await?;
             }
-            let each = (cpu_time(process)? - before) / TIMES;
+            let each = cpu_time(process)?.saturating_sub(before) / TIMES;
             measured.push((each, hostile.name, hostile.body.len(), hostile.code));
         }
         measured.sort_unstable();

@@ -333,7 +333,7 @@ const TRIES: &[Try] = &[
     tried(
         "tenantUpdate",
         Key,
-        r#"mutation { tenantUpdate(input: {requirePersistedOperations: false}) { tenant { name } } }"#,
+        "mutation { tenantUpdate(input: {requirePersistedOperations: false}) { tenant { name } } }",
         Data(r#"{"tenantUpdate": {"tenant": {"name": "intruders"}}}"#),
     ),
     tried(

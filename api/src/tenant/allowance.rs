@@ -268,9 +268,9 @@ mod tests {
         Utc.timestamp_opt(0, 0).unwrap()
     }
 
-    fn retry_after(refused: Result<Option<Standings>>) -> Option<u64> {
+    fn retry_after(refused: &Result<Option<Standings>>) -> Option<u64> {
         match refused {
-            Err(Error::RateLimited { retry_after, .. }) => Some(retry_after?.as_secs()),
+            Err(Error::RateLimited { retry_after, .. }) => Some(retry_after.as_ref()?.as_secs()),
             _ => None,
         }
     }
@@ -290,13 +290,13 @@ mod tests {
         );
         assert_eq!(taken.remaining(), 0);
         assert_eq!(
-            retry_after(all.take(&caller(1), &LIMITS, 100, now)),
+            retry_after(&all.take(&caller(1), &LIMITS, 100, now)),
             Some(6)
         );
         let later = now + TimeDelta::seconds(6);
         assert!(all.take(&caller(1), &LIMITS, 100, later).is_ok());
         assert_eq!(
-            retry_after(all.take(&caller(1), &LIMITS, 1, later)),
+            retry_after(&all.take(&caller(1), &LIMITS, 1, later)),
             Some(1)
         );
     }
@@ -315,7 +315,7 @@ mod tests {
         let all = Allowances::default();
         all.take(&caller(1), &LIMITS, 1_000, start()).unwrap();
         assert_eq!(
-            retry_after(all.take(&caller(2), &LIMITS, 600, start())),
+            retry_after(&all.take(&caller(2), &LIMITS, 600, start())),
             Some(4)
         );
         let taken = all

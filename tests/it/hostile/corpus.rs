@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-/// A body, and the code of its error; without one it is harmless once its size is known.
+/// A body, and the code of its error; without one it is harmless, and is answered.
 pub(super) struct Hostile {
     pub(super) name: &'static str,
     pub(super) body: Vec<u8>,
@@ -36,7 +36,7 @@ fn nested(open: &str, close: &str, levels: usize) -> String {
 }
 
 fn fragments(count: usize, of_one: impl Fn(usize) -> String) -> String {
-    (0..count).map(of_one).collect()
+    (0..count).map(of_one).collect::<Vec<_>>().concat()
 }
 
 /// Everything that was thought of.
@@ -167,7 +167,7 @@ pub(super) fn corpus() -> Vec<Hostile> {
                 "{{ __typename {} }}",
                 "@skip(if: false) ".repeat(500)
             )),
-            INVALID,
+            "",
         ),
         (
             "unknown directives to the limit",
@@ -364,7 +364,7 @@ pub(super) fn corpus() -> Vec<Hostile> {
         ),
         (
             "no UTF-8",
-            [&b"{\"query\":\"{ \xff\xfe }\"}"[..], &[0xff; 30_000]].concat(),
+            [&b"{\"query\":\"{ \xff\xfe }\"}"[..], &vec![0xff; 30_000]].concat(),
             MALFORMED,
         ),
         (
