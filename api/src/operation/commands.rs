@@ -1,7 +1,9 @@
 use entity::{Id, operation};
 use sea_orm::{ColumnTrait, QueryFilter, Set, sea_query::OnConflict};
 
-use crate::base::{Actor, Error, ErrorCode, Result, Tx, fingerprint};
+use serde_json::json;
+
+use crate::base::{Actor, Audited, Error, ErrorCode, Result, Tx, fingerprint};
 
 /// Documents that a tenant trusts at most.
 const OPERATIONS_MAX: u64 = 10_000;
@@ -48,6 +50,9 @@ pub async fn push(tx: &Tx, actor: &Actor, new: Vec<NewOperation>) -> Result<Vec<
         .filter(operation::Column::Hash.is_in(hashes.iter()))
         .all()
         .await?;
+    let changes = json!({"hashes": hashes});
+    tx.audit(Audited::new("operationsPush", &tx.tenant(), changes))
+        .await?;
     Ok(hashes
         .iter()
         .filter_map(|hash| there.iter().find(|row| row.hash == *hash).cloned())
@@ -63,5 +68,8 @@ pub async fn delete(tx: &Tx, id: Id<operation::Entity>) -> Result<operation::Mod
         .await?
         .ok_or_else(|| Error::user(ErrorCode::NotFound, "id", "there is no such operation"))?;
     tx.delete(id).await?;
+    let changes = json!({"hash": row.hash, "name": row.name});
+    tx.audit(Audited::new("operationDelete", &id, changes))
+        .await?;
     Ok(row)
 }

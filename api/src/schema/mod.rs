@@ -146,7 +146,7 @@ pub struct Answered {
 
 /// Executes a query or a mutation: by its plan, if it has one that answers, or else by the engine.
 pub async fn execute(schema: &Schema, ready: Ready) -> Answered {
-    if let Some(Planned { data, values }) = planned(&ready).await {
+    if let Some(Planned { data, values }) = Box::pin(planned(&ready)).await {
         return Answered {
             response: Response::new(data),
             lane: Lane::Plan,

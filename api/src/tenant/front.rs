@@ -7,7 +7,7 @@ use moka::future::Cache;
 use sea_orm::{IntoActiveModel, Set};
 
 use super::queries;
-use crate::base::{Actor, Cx, Env, Error, Result, Scope, Tx};
+use crate::base::{Actor, Audited, Cx, Env, Error, Result, Scope, Tx};
 
 /// After which time a change is seen by every process.
 const KEPT: Duration = Duration::from_secs(5);
@@ -214,7 +214,7 @@ pub async fn set_limits(tx: &Tx, new: NewLimits) -> Result<Front> {
             ));
         }
     }
-    change(tx, |row| {
+    let front = change(tx, |row| {
         let [
             cost,
             points,
@@ -228,7 +228,19 @@ pub async fn set_limits(tx: &Tx, new: NewLimits) -> Result<Front> {
         row.subscriptions_max = Set(subscriptions);
         row.contact_subscriptions_max = Set(contact_subscriptions);
     })
-    .await
+    .await?;
+    let changes: serde_json::Map<String, serde_json::Value> = BOUNDS
+        .into_iter()
+        .zip(new)
+        .map(|((name, ..), value)| (name.to_owned(), value.into()))
+        .collect();
+    tx.audit(Audited::new(
+        "tenantLimitsSet",
+        &tx.tenant(),
+        changes.into(),
+    ))
+    .await?;
+    Ok(front)
 }
 
 /// Changes what the tenant lets in; what is absent stays.
@@ -238,7 +250,7 @@ pub(super) async fn change_door(
     require_persisted_operations: Option<bool>,
 ) -> Result<Front> {
     let origins = allowed_origins.map(checked_origins).transpose()?;
-    change(tx, |row| {
+    let front = change(tx, |row| {
         if let Some(origins) = &origins {
             row.allowed_origins = Set(serde_json::json!(origins));
         }
@@ -246,7 +258,14 @@ pub(super) async fn change_door(
             row.require_persisted_operations = Set(required);
         }
     })
-    .await
+    .await?;
+    let changes = serde_json::json!({
+        "allowedOrigins": origins,
+        "requirePersistedOperations": require_persisted_operations,
+    });
+    tx.audit(Audited::new("tenantUpdate", &tx.tenant(), changes))
+        .await?;
+    Ok(front)
 }
 
 async fn change(tx: &Tx, change: impl Fn(&mut tenant_front::ActiveModel)) -> Result<Front> {
