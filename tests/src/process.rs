@@ -51,7 +51,7 @@ pub fn binary(name: &str, variable: &str) -> anyhow::Result<PathBuf> {
 }
 
 /// A port that was free a moment ago.
-fn free_port() -> anyhow::Result<u16> {
+pub fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
         .local_addr()?
         .port())
@@ -81,6 +81,11 @@ impl Process {
             .context("the process did not get ready")??
             .ok_or_else(|| anyhow!("the process ended before it was ready"))?;
         Ok((process, serde_json::from_str(&line)?))
+    }
+
+    /// What the kernel calls it.
+    pub fn id(&self) -> anyhow::Result<u32> {
+        self.child.id().context("the process has ended")
     }
 
     /// SIGKILL: no goodbye.
@@ -160,7 +165,7 @@ impl Growthos {
 }
 
 /// Waits until the URL answers 200.
-async fn until_ready(url: &str) -> anyhow::Result<()> {
+pub async fn until_ready(url: &str) -> anyhow::Result<()> {
     let client = reqwest::Client::new();
     let end = Instant::now() + START_TIMEOUT;
     while Instant::now() < end {
