@@ -46,6 +46,8 @@ const COMPARED: usize = 60;
 /// Different requests of one item; sent over and over.
 const REQUESTS: usize = 4_000;
 
+const DATABASE: &str = "growthos_bench_read";
+
 const WARM_UP: Duration = Duration::from_millis(1_500);
 
 const DENSITY: Density = Density {
@@ -115,10 +117,11 @@ async fn main() -> anyhow::Result<()> {
         tenants: args.tenants,
         contacts: args.contacts,
     });
-    let postgres =
-        seed::postgres(&server, "growthos_bench_read", &world, DENSITY, args.fresh).await?;
+    seed::postgres(&server, DATABASE, &world, DENSITY, args.fresh).await?;
+    let postgres = seed::postgres_copy(&server, DATABASE).await?;
     let sqlite = if kinds.contains(&Kind::Sqlite) {
-        seed::sqlite(&folder(), &world, DENSITY, args.fresh).await?
+        let file = seed::sqlite(&folder(), &world, DENSITY, args.fresh).await?;
+        seed::sqlite_copy(&folder(), &file)?
     } else {
         String::new()
     };

@@ -1,6 +1,9 @@
 //! The databases: made, filled, and kept for the next run.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context as _;
 use api::base::Db;
@@ -136,27 +139,54 @@ async fn copy(database: &mut PgConnection, table: Table<'_>) -> anyhow::Result<(
     Ok(())
 }
 
-/// A SQLite file with the world in it, in `folder`; gives its URL.
+/// A copy of a database, to write in: the next run finds the original as it was.
+pub(crate) async fn postgres_copy(server: &str, name: &str) -> anyhow::Result<String> {
+    let mut admin = PgConnection::connect(&format!("{server}/postgres")).await?;
+    let copy = format!("{name}_copy");
+    for statement in [
+        format!("DROP DATABASE IF EXISTS {copy} WITH (FORCE)"),
+        format!("CREATE DATABASE {copy} TEMPLATE {name}"),
+        "CHECKPOINT".to_owned(),
+    ] {
+        admin.execute(AssertSqlSafe(statement)).await?;
+    }
+    Ok(format!("{server}/{copy}"))
+}
+
+/// A copy of a file, as of a database.
+pub(crate) fn sqlite_copy(folder: &Path, file: &Path) -> anyhow::Result<String> {
+    let copy = folder.join("copy.db");
+    remove(&copy);
+    fs::copy(file, &copy)?;
+    Ok(format!("sqlite:{}", copy.display()))
+}
+
+/// A database's file, and what lies beside it.
+fn remove(file: &Path) {
+    for end in ["", "-wal", "-shm"] {
+        // Mostly it is not there.
+        let _ = fs::remove_file(format!("{}{end}", file.display()));
+    }
+}
+
+/// A SQLite file with the world in it, in `folder`.
 pub(crate) async fn sqlite(
     folder: &Path,
     world: &World,
     density: Density,
     fresh: bool,
-) -> anyhow::Result<String> {
+) -> anyhow::Result<PathBuf> {
     let name = label(world, density).replace([':', ',', ' '], "-");
     let file = folder.join(format!("{name}.db"));
     let url = format!("sqlite:{}", file.display());
     if file.exists() && !fresh && Db::pending_migrations(&url).await? == 0 {
-        return Ok(url);
+        return Ok(file);
     }
     println!("{}: filling {}", label(world, density), file.display());
     fs::create_dir_all(folder)?;
     let half = folder.join("half-made.db");
-    for left in [&half, &file] {
-        for end in ["", "-wal", "-shm"] {
-            let _ = fs::remove_file(format!("{}{end}", left.display()));
-        }
-    }
+    remove(&half);
+    remove(&file);
     let half_url = format!("sqlite:{}", half.display());
     Db::migrate(&half_url).await?;
     let mut database = SqliteConnection::connect(&half_url).await?;
@@ -171,7 +201,7 @@ pub(crate) async fn sqlite(
         .await?;
     database.close().await?;
     fs::rename(&half, &file)?;
-    Ok(url)
+    Ok(file)
 }
 
 async fn insert(database: &mut SqliteConnection, table: Table<'_>) -> anyhow::Result<()> {
