@@ -1,7 +1,7 @@
 //! The real binaries, as processes of their own.
 
 use std::{
-    env,
+    env, fs,
     net::{Ipv4Addr, TcpListener},
     path::PathBuf,
     process::Stdio,
@@ -88,6 +88,14 @@ impl Process {
         self.child.id().context("the process has ended")
     }
 
+    /// Memory that it holds, as the kernel counts it.
+    pub fn rss_bytes(&self) -> anyhow::Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id()?))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.context("the process has no memory")?.trim();
+        Ok(1024 * kib.trim_end_matches(" kB").parse::<u64>()?)
+    }
+
     /// SIGKILL: no goodbye.
     pub async fn kill(&mut self) -> anyhow::Result<()> {
         self.child.kill().await?;
@@ -134,6 +142,14 @@ impl Growthos {
     pub fn key(&self, name: &str) -> anyhow::Result<String> {
         let key = self.tenant[name].as_str().context("no such key")?;
         Ok(key.to_owned())
+    }
+
+    /// Memory that the server holds.
+    pub fn rss_bytes(&self) -> anyhow::Result<u64> {
+        self.server
+            .as_ref()
+            .context("nothing is served")?
+            .rss_bytes()
     }
 
     /// SIGKILL, and up again.
