@@ -1,14 +1,15 @@
 -- What the product's API says and its tables alone do not: absorbed contacts' rows are their root's, lists leave absorbed
--- contacts out, a write tells the log. PostgreSQL inlines what it can of these.
+-- contacts out, a write tells the log. PostgreSQL inlines what it can of these. The tenant is said beside the policies, as the
+-- other servers say it: the planner uses indexes better so.
 
 CREATE OR REPLACE FUNCTION contact_by_id(id uuid) RETURNS contact LANGUAGE sql STABLE AS $$
   SELECT root.* FROM contact asked
   JOIN contact root ON root.tenant_id = asked.tenant_id AND root.id = coalesce(asked.merged_into, asked.id)
-  WHERE asked.id = contact_by_id.id
+  WHERE asked.tenant_id = current_setting('app.tenant')::uuid AND asked.id = contact_by_id.id
 $$;
 
 CREATE OR REPLACE FUNCTION contacts_by_stage(stage text) RETURNS SETOF contact LANGUAGE sql STABLE AS $$
-  SELECT * FROM contact WHERE merged_into IS NULL AND id IN (
+  SELECT * FROM contact WHERE tenant_id = current_setting('app.tenant')::uuid AND merged_into IS NULL AND id IN (
     SELECT contact_id FROM contact_trait
     WHERE tenant_id = current_setting('app.tenant')::uuid
       AND key = 'stage' AND text = stage AND value = to_jsonb(stage)
@@ -16,7 +17,7 @@ CREATE OR REPLACE FUNCTION contacts_by_stage(stage text) RETURNS SETOF contact L
 $$;
 
 CREATE OR REPLACE FUNCTION listed_contacts() RETURNS SETOF contact LANGUAGE sql STABLE AS $$
-  SELECT * FROM contact WHERE merged_into IS NULL ORDER BY created_at DESC, id DESC
+  SELECT * FROM contact WHERE tenant_id = current_setting('app.tenant')::uuid AND merged_into IS NULL ORDER BY created_at DESC, id DESC
 $$;
 
 CREATE OR REPLACE FUNCTION contact_known(c contact) RETURNS SETOF contact_identifier LANGUAGE sql STABLE AS $$
@@ -57,8 +58,9 @@ DECLARE
   event_id uuid := gen_random_uuid();
   said contact_trait;
 BEGIN
-  SELECT c.* INTO root FROM contact c WHERE c.id = (
-    SELECT coalesce(asked.merged_into, asked.id) FROM contact asked WHERE asked.id = set_plan.contact
+  SELECT c.* INTO root FROM contact c WHERE c.tenant_id = current_setting('app.tenant')::uuid AND c.id = (
+    SELECT coalesce(asked.merged_into, asked.id) FROM contact asked
+    WHERE asked.tenant_id = current_setting('app.tenant')::uuid AND asked.id = set_plan.contact
   ) FOR UPDATE;
   UPDATE contact c SET updated_at = now(), last_seen_at = CASE
       WHEN c.last_seen_at > now() - interval '1 minute' THEN c.last_seen_at ELSE now() END
