@@ -11,9 +11,6 @@ use crate::{
     world::World,
 };
 
-/// Contacts of the tenants, one each.
-const CONTACTS: [usize; 3] = [10_000, 100_000, 1_000_000];
-
 /// Few rows beside the contacts themselves: they are not what grows.
 const DENSITY: Density = Density {
     events: 1,
@@ -22,11 +19,12 @@ const DENSITY: Density = Density {
 
 pub(crate) async fn run(
     server: &str,
+    contacts: &[usize],
     fresh: bool,
     connections: usize,
     time: Duration,
 ) -> anyhow::Result<()> {
-    let world = World::of(&CONTACTS);
+    let world = World::of(contacts);
     let url = seed::postgres(server, "growthos_bench_growth", &world, DENSITY, fresh).await?;
     let database = database_family(&url).await?;
     println!(

@@ -72,7 +72,7 @@ pub(crate) async fn run(
                 let asked_at = Instant::now();
                 let answer = connection.ask(&requests[at % requests.len()]).await?;
                 latencies.push(asked_at.elapsed());
-                if latencies.len() % READ_EVERY == 0 {
+                if latencies.len().is_multiple_of(READ_EVERY) {
                     let text = std::str::from_utf8(answer)?;
                     ensure!(!text.contains("\"errors\""), "an answer has errors: {text}");
                 }

@@ -82,9 +82,9 @@ struct Args {
     /// Only compares the servers' values.
     #[arg(long)]
     compare: bool,
-    /// Instead: what a page costs where a tenant has 10,000, 100,000 and 1,000,000 contacts.
-    #[arg(long)]
-    growth: bool,
+    /// Instead: what a page costs where a tenant has so many contacts.
+    #[arg(long, value_delimiter = ',', num_args = 0.., default_missing_value = "10000,100000,1000000")]
+    growth: Option<Vec<usize>>,
     /// Cargo says this to every benchmark.
     #[arg(long, hide = true)]
     bench: bool,
@@ -95,9 +95,9 @@ async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     install_crypto();
     let server = postgres_server()?;
-    if args.growth {
+    if let Some(contacts) = &args.growth {
         let time = Duration::from_secs_f64(args.seconds);
-        return growth::run(&server, args.fresh, args.connections, time).await;
+        return growth::run(&server, contacts, args.fresh, args.connections, time).await;
     }
     let or_all = |given: Vec<Kind>| {
         if given.is_empty() {

@@ -48,7 +48,7 @@ impl Draw {
     pub(crate) const fn new(seed: u64) -> Self {
         Self(seed)
     }
-    pub(crate) const fn next(&mut self) -> u64 {
+    pub(crate) const fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -56,7 +56,7 @@ impl Draw {
     }
     /// Below `end`.
     pub(crate) fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() >> 33).unwrap_or_default() % end.max(1)
+        usize::try_from(self.number() >> 33).unwrap_or_default() % end.max(1)
     }
     pub(crate) fn one_of<'a, T: ?Sized>(&mut self, all: &[&'a T]) -> &'a T {
         all[self.below(all.len())]
@@ -64,7 +64,7 @@ impl Draw {
     /// A version-7 UUID of that instant.
     pub(crate) fn uuid(&mut self, at: DateTime<Utc>) -> Uuid {
         let millis = u64::try_from(at.timestamp_millis()).unwrap_or_default();
-        let (a, b) = (self.next(), self.next());
+        let (a, b) = (self.number(), self.number());
         let high = (millis << 16) | 0x7000 | (a & 0x0fff);
         let low = (b >> 2) | 0x8000_0000_0000_0000;
         Uuid::from_u64_pair(high, low)
@@ -117,10 +117,11 @@ impl World {
             tenants.push(Tenant {
                 id: draw.uuid(start),
                 key: format!(
-                    "gos_sk_{}",
-                    (0..4)
-                        .map(|_| format!("{:016x}", draw.next()))
-                        .collect::<String>()
+                    "gos_sk_{:016x}{:016x}{:016x}{:016x}",
+                    draw.number(),
+                    draw.number(),
+                    draw.number(),
+                    draw.number()
                 ),
                 contacts: first..contacts.len(),
             });

@@ -59,9 +59,9 @@ impl Out {
         self.0.push(b'"');
         self.raw(prefix).raw("_");
         self.0.extend(
-            (0..26)
-                .rev()
-                .map(|digit| DIGITS[(bits >> (digit * 5)) as usize & 31]),
+            (0..26).rev().map(|digit| {
+                DIGITS[usize::try_from((bits >> (digit * 5)) & 31).unwrap_or_default()]
+            }),
         );
         self.0.push(b'"');
         self

@@ -108,7 +108,11 @@ const SET_TRAIT: &str = concat!(
          FROM root
      RETURNING contact_id"
 );
-const SHOWN: &str = "SELECT value FROM contact_trait WHERE tenant_id = $1 AND key = 'plan' AND contact_id = (SELECT coalesce(merged_into, id) AS id FROM contact WHERE tenant_id = $1 AND id = $2)";
+const SHOWN: &str = concat!(
+    "SELECT value FROM contact_trait WHERE tenant_id = $1 AND key = 'plan' AND contact_id = (",
+    root!(),
+    ")"
+);
 
 /// Prepared once a connection.
 pub(crate) struct Statements {
