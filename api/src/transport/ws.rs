@@ -29,7 +29,7 @@ use tracing::Instrument as _;
 
 use self::{
     message::{ClientMessage, Close, say},
-    operation::{Reply, Speaker, stream_out},
+    operation::{Reply, Speaker, opened, stream_out},
 };
 use super::{
     BODY_BYTES_MAX, Backend, Channel, Refused, RequestMeta, SUBSCRIPTIONS_MAX, answer,
@@ -61,8 +61,9 @@ const FAREWELL_TIME_MAX: Duration = Duration::from_secs(2);
 /// Messages of all operations that wait for the socket.
 const QUEUE_MAX: usize = 16;
 
-/// The read buffer of a socket, in bytes. The library's own default of 128 KiB would be most of what an idle subscriber costs.
-const READ_BUFFER_BYTES: usize = 2048;
+/// The read buffer of a socket, in bytes: what an idle subscriber says fits into it, and what is longer takes several reads. The
+/// library's own default of 128 KiB would be most of what a subscriber costs.
+const READ_BUFFER_BYTES: usize = 512;
 
 pub(super) fn is_upgrade(request: &Request) -> bool {
     request.method() == Method::GET
@@ -96,7 +97,7 @@ pub(super) async fn upgrade<B: Backend>(backend: B, head: Head, request: Request
     let session = async move |socket: WebSocket| {
         let _tracked = tracked;
         if spoken {
-            Session::new(backend, head, socket).serve().await;
+            Box::new(Session::new(backend, head, socket)).serve().await;
         } else {
             hang_up(socket, End::Close(Close::wrong_subprotocol())).await;
         }
@@ -107,7 +108,7 @@ pub(super) async fn upgrade<B: Backend>(backend: B, head: Head, request: Request
         .write_buffer_size(0)
         .max_message_size(BODY_BYTES_MAX)
         .max_frame_size(BODY_BYTES_MAX)
-        .on_upgrade(move |socket| session(socket).instrument(span))
+        .on_upgrade(move |socket| session(socket).instrument(span).boxed())
 }
 
 /// Where the connection stands.
@@ -150,7 +151,7 @@ impl From<Close> for End {
 
 enum Event<C> {
     Heard(Option<Result<Message, axum::Error>>),
-    Reply(Reply),
+    Reply(Box<Reply>),
     Asked(Result<C, Refused>),
     Ping,
     Alarm,
@@ -165,8 +166,9 @@ struct Session<B: Backend> {
     operations: HashMap<String, Operation>,
     /// How many operations there have been.
     count: u64,
-    replies: mpsc::Sender<Reply>,
-    queue: mpsc::Receiver<Reply>,
+    /// Boxed: a channel sets room aside for 32 of what it carries.
+    replies: mpsc::Sender<Box<Reply>>,
+    queue: mpsc::Receiver<Box<Reply>>,
     /// When the peer last said something.
     heard_at: Instant,
     /// Set when the server stops: the socket is closed then, or as soon as nothing is executing.
@@ -194,15 +196,20 @@ impl<B: Backend> Session<B> {
         }
     }
 
-    async fn serve(mut self) {
+    async fn serve(mut self: Box<Self>) {
         let Err(end) = self.run().await;
         // the operations are dropped, and their subscriptions cancelled, before the farewell
-        let socket = self.socket;
-        drop(self.operations);
-        drop(self.queue);
-        hang_up(socket, end).await;
+        let Self {
+            socket,
+            operations,
+            queue,
+            ..
+        } = *self;
+        drop((operations, queue));
+        hang_up(socket, end).boxed().await;
     }
 
+    /// What is rare is boxed: the session waits nearly all of its life, and would carry the size of the largest of them.
     async fn run(&mut self) -> Result<std::convert::Infallible, End> {
         let stopping = self.backend.stopping();
         let mut pings = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
@@ -222,7 +229,7 @@ impl<B: Backend> Session<B> {
             match event {
                 Event::Heard(Some(Ok(message))) => {
                     self.heard_at = Instant::now();
-                    self.hear(message).await?;
+                    self.hear(message).boxed().await?;
                 }
                 Event::Heard(Some(Err(error))) => {
                     tracing::debug!(%error, "a websocket could not be read");
@@ -231,9 +238,9 @@ impl<B: Backend> Session<B> {
                     )));
                 }
                 Event::Heard(None) => return Err(End::Gone),
-                Event::Reply(reply) => self.pass_on(reply).await?,
-                Event::Asked(outcome) => self.open(outcome).await?,
-                Event::Ping => self.ping().await?,
+                Event::Reply(reply) => self.pass_on(reply).boxed().await?,
+                Event::Asked(outcome) => self.open(outcome).boxed().await?,
+                Event::Ping => self.ping().boxed().await?,
                 Event::Alarm => self.check_time()?,
                 Event::Stopping => self.drain_until = Some(Instant::now() + DRAIN_TIME_MAX),
             }
@@ -388,11 +395,12 @@ impl<B: Backend> Session<B> {
         let (backend, caller) = (self.backend.clone(), caller.clone());
         if is_subscription {
             let stopped = stop.clone();
+            let responses = opened(backend, caller, request, meta);
             self.backend.tasks().spawn(
                 async move {
                     // the stream borrows nothing, so it is dropped here, wherever it waits
                     stopped
-                        .run_until_cancelled(stream_out(backend, caller, request, meta, speaker))
+                        .run_until_cancelled(stream_out(responses, speaker))
                         .await;
                 }
                 .in_current_span(),
@@ -420,7 +428,7 @@ impl<B: Backend> Session<B> {
     }
 
     /// Sends what an operation says, unless the client has completed it meanwhile.
-    async fn pass_on(&mut self, reply: Reply) -> Result<(), End> {
+    async fn pass_on(&mut self, reply: Box<Reply>) -> Result<(), End> {
         if self
             .operations
             .get(&reply.id)

@@ -1,8 +1,14 @@
 //! What one operation says: the messages that it hands over to its socket.
 
-use std::{panic::AssertUnwindSafe, pin::pin};
+use std::{
+    future::ready,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::{
+    StreamExt as _,
+    stream::{self, BoxStream},
+};
 use tokio::sync::mpsc;
 
 use super::message::say;
@@ -26,18 +32,18 @@ pub(super) struct Unheard;
 pub(super) struct Speaker {
     pub(super) id: String,
     pub(super) number: u64,
-    pub(super) replies: mpsc::Sender<Reply>,
+    pub(super) replies: mpsc::Sender<Box<Reply>>,
 }
 
 impl Speaker {
     async fn say(&self, texts: Vec<String>, is_last: bool) -> Result<(), Unheard> {
         self.replies
-            .send(Reply {
+            .send(Box::new(Reply {
                 id: self.id.clone(),
                 number: self.number,
                 texts,
                 is_last,
-            })
+            }))
             .await
             .map_err(|_| Unheard)
     }
@@ -56,24 +62,36 @@ impl Speaker {
     }
 }
 
-/// Passes the answers of a subscription on, until it ends, fails or is cancelled. A stream that always has a next item never
-/// lets its task see the cancellation, so it must end here when nobody hears it.
-pub(super) async fn stream_out<B: Backend>(
+/// Opens a subscription. A panic, while it opens or while it runs, is an answer, and its last one.
+pub(super) fn opened<B: Backend>(
     backend: B,
     caller: B::Caller,
     request: async_graphql::Request,
     meta: RequestMeta,
+) -> BoxStream<'static, async_graphql::Response> {
+    let request_id = meta.request_id.clone();
+    let panicked = move || {
+        tracing::error!(request_id, "a subscription panicked");
+        answer::failure(&Failure::internal(), &request_id)
+    };
+    match catch_unwind(AssertUnwindSafe(|| {
+        backend.subscribe(caller, request, meta)
+    })) {
+        Ok(responses) => AssertUnwindSafe(responses)
+            .catch_unwind()
+            .map(move |item| item.unwrap_or_else(|_| panicked()))
+            .boxed(),
+        Err(_) => stream::once(ready(panicked())).boxed(),
+    }
+}
+
+/// Passes the answers of a subscription on, until it ends, fails or is cancelled. A stream that always has a next item never
+/// lets its task see the cancellation, so it must end here when nobody hears it.
+pub(super) async fn stream_out(
+    mut responses: BoxStream<'static, async_graphql::Response>,
     speaker: Speaker,
 ) -> Result<(), Unheard> {
-    let request_id = meta.request_id.clone();
-    // opened inside the stream, so that a panic while opening is caught like one while it runs
-    let responses = stream::once(async move { backend.subscribe(caller, request, meta) }).flatten();
-    let mut responses = pin!(AssertUnwindSafe(responses).catch_unwind());
-    while let Some(item) = responses.next().await {
-        let response = item.unwrap_or_else(|_| {
-            tracing::error!(request_id, "a subscription panicked");
-            answer::failure(&Failure::internal(), &request_id)
-        });
+    while let Some(response) = responses.next().await {
         if is_request_error(&response) {
             return speaker
                 .say(vec![say::error(&speaker.id, &response)], true)
