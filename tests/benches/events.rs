@@ -1,7 +1,7 @@
 //! How many events a second are durable before they are acknowledged, and how long a nudge takes from an
 //! acknowledged `track` to the frame at the client. Run on a release build:
 //!
-//! `cargo build --release --bins && cargo bench -p tests`
+//! `cargo build --release --bins && cargo bench -p tests --bench events`
 //!
 //! `TEST_DATABASES` and `TEST_POSTGRES_URL` as for the tests. The load generator, the server and the database
 //! share the machine.

@@ -1,7 +1,7 @@
 //! The real binaries, as processes of their own.
 
 use std::{
-    env,
+    env, fs,
     net::{Ipv4Addr, TcpListener},
     path::PathBuf,
     process::Stdio,
@@ -51,7 +51,7 @@ pub fn binary(name: &str, variable: &str) -> anyhow::Result<PathBuf> {
 }
 
 /// A port that was free a moment ago.
-fn free_port() -> anyhow::Result<u16> {
+pub fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
         .local_addr()?
         .port())
@@ -81,6 +81,19 @@ impl Process {
             .context("the process did not get ready")??
             .ok_or_else(|| anyhow!("the process ended before it was ready"))?;
         Ok((process, serde_json::from_str(&line)?))
+    }
+
+    /// What the kernel calls it.
+    pub fn id(&self) -> anyhow::Result<u32> {
+        self.child.id().context("the process has ended")
+    }
+
+    /// Memory that it holds, as the kernel counts it.
+    pub fn rss_bytes(&self) -> anyhow::Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id()?))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.context("the process has no memory")?.trim();
+        Ok(1024 * kib.trim_end_matches(" kB").parse::<u64>()?)
     }
 
     /// SIGKILL: no goodbye.
@@ -136,6 +149,14 @@ impl Growthos {
         self.server.as_ref()?.child.id()
     }
 
+    /// Memory that the server holds.
+    pub fn rss_bytes(&self) -> anyhow::Result<u64> {
+        self.server
+            .as_ref()
+            .context("nothing is served")?
+            .rss_bytes()
+    }
+
     /// SIGKILL, and up again.
     pub async fn kill_and_serve(&mut self) -> anyhow::Result<()> {
         if let Some(server) = &mut self.server {
@@ -165,7 +186,7 @@ impl Growthos {
 }
 
 /// Waits until the URL answers 200.
-async fn until_ready(url: &str) -> anyhow::Result<()> {
+pub async fn until_ready(url: &str) -> anyhow::Result<()> {
     let client = reqwest::Client::new();
     let end = Instant::now() + START_TIMEOUT;
     while Instant::now() < end {

@@ -130,15 +130,19 @@ impl Frame {
         surface.is_none_or(|surface| *self.surface == *surface)
     }
     /// As the subscriber is told it; `None` for an offer that is not open any more.
-    fn told(self, cx: &Cx) -> Option<Told> {
+    fn told(&self, cx: &Cx) -> Option<Told> {
         let cursor = cursor::give(cx, self.place);
-        match self.item {
-            Item::Offered(offer) => rules::is_open(&offer.delivery, cx.now())
-                .then_some(Told::Delivered { cursor, offer }),
+        match &self.item {
+            Item::Offered(offer) => {
+                rules::is_open(&offer.delivery, cx.now()).then(|| Told::Delivered {
+                    cursor,
+                    offer: Arc::clone(offer),
+                })
+            }
             Item::Withdrawn { delivery, reason } => Some(Told::Withdrawn {
                 cursor,
-                delivery,
-                reason,
+                delivery: *delivery,
+                reason: Arc::clone(reason),
             }),
         }
     }
@@ -156,12 +160,14 @@ pub(super) fn open(
 ) -> Result<impl Stream<Item = Result<Told>> + use<>> {
     let after = after.map(|cursor| cursor::read(&cx, cursor)).transpose()?;
     Ok(try_stream! {
-        let joined = join(&cx, &streams, contact, surface.as_deref()).await?;
+        // What happens once lies on the heap meanwhile: this stream waits for its next frame nearly all of its life, and
+        // would carry their size.
+        let joined = Box::pin(join(&cx, &streams, contact, surface.as_deref())).await?;
         let Some(Joined { mut seat, family, end }) = joined else { return };
         let mut last = after.unwrap_or_default();
         let since = if after.is_none() { Some(cx.now() - FRESH_DAYS) } else { None };
         loop {
-            let (frames, read_to) = missed(&cx, &family, last, end, since).await?;
+            let (frames, read_to) = Box::pin(missed(&cx, &family, last, end, since)).await?;
             for frame in frames.into_iter().filter(|frame| frame.is_for(surface.as_deref())) {
                 last = frame.place;
                 // A client without a cursor has nothing that could be taken back.

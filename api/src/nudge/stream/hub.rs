@@ -54,8 +54,8 @@ struct Seated {
     surface: Option<Box<str>>,
     /// Absent once used.
     begin: Option<oneshot::Sender<LogPlace>>,
-    /// Absent once it overflowed.
-    queue: Option<mpsc::Sender<Frame>>,
+    /// Absent once it overflowed. Frames are shared: a channel sets room aside for 32 of what it carries.
+    queue: Option<mpsc::Sender<Arc<Frame>>>,
     missed: Arc<AtomicU32>,
 }
 
@@ -64,7 +64,7 @@ pub(super) struct Seat {
     hub: Arc<Streams>,
     number: u64,
     begin: Option<oneshot::Receiver<LogPlace>>,
-    frames: mpsc::Receiver<Frame>,
+    frames: mpsc::Receiver<Arc<Frame>>,
     missed: Arc<AtomicU32>,
 }
 
@@ -139,7 +139,7 @@ impl Streams {
     pub(super) fn tell(&self, frames: impl Iterator<Item = (Listener, Frame)>, to: LogPlace) {
         let mut room = self.room();
         for (listener, frame) in frames {
-            room.tell(listener, &frame);
+            room.tell(listener, &Arc::new(frame));
         }
         room.standing = Standing::At(to);
     }
@@ -211,7 +211,7 @@ impl Room {
             }
         }
     }
-    fn tell(&mut self, listener: Listener, frame: &Frame) {
+    fn tell(&mut self, listener: Listener, frame: &Arc<Frame>) {
         for number in self.by_contact.get(&listener).into_iter().flatten() {
             let Some(seated) = self.seated.get_mut(number) else {
                 continue;
@@ -222,7 +222,7 @@ impl Room {
             let told = seated
                 .queue
                 .as_ref()
-                .map(|queue| queue.try_send(frame.clone()));
+                .map(|queue| queue.try_send(Arc::clone(frame)));
             if !matches!(told, Some(Ok(()))) {
                 seated.queue = None;
                 seated.missed.fetch_add(1, Ordering::Relaxed);
@@ -262,7 +262,7 @@ impl Seat {
         self.begin.take()?.await.ok()
     }
     /// The next frame; `None` when it lagged behind, or the process stops.
-    pub(super) async fn next(&mut self) -> Option<Frame> {
+    pub(super) async fn next(&mut self) -> Option<Arc<Frame>> {
         self.frames.recv().await
     }
     /// How many frames it missed, if it lagged behind.
