@@ -125,7 +125,8 @@ async fn every_hostile_document_is_refused_by_get_in_a_batch_and_as_a_persisted_
             if bytes.len() < 1024 * 1024 {
                 check(&hostile, &post(&server, &acme.secret_key, bytes).await?);
             }
-            if !hostile.code.is_empty() && text != "{ __typename }" {
+            // one that its variables make too much is registered, and harmless without them
+            if !hostile.code.is_empty() && body["variables"].is_null() && text != "{ __typename }" {
                 let named = json!({"documentId": format!("sha256:{hash}")}).to_string();
                 let answer = post(&server, &acme.secret_key, named.into_bytes()).await?;
                 assert!(
