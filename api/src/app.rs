@@ -211,7 +211,7 @@ impl App {
     }
 
     async fn run(&self, caller: &Caller, ready: Ready) -> Response {
-        let requested = ready.cost;
+        let (requested, repeats) = (ready.cost, ready.repeats());
         let Answered {
             mut response,
             values,
@@ -219,18 +219,20 @@ impl App {
         } = schema::execute(&self.schema, ready).await;
         let actual = values.min(requested);
         let standings = self.allowances.give_back(caller, requested - actual);
-        let cost = [
-            ("requested", requested.into()),
-            ("actual", actual.into()),
-            (
-                "remaining",
-                standings.map_or(Value::Null, |standings| standings.remaining().into()),
-            ),
-        ];
-        let cost = cost.map(|(name, value)| (Name::new(name), value));
-        response
-            .extensions
-            .insert("cost".to_owned(), Value::Object(cost.into_iter().collect()));
+        if !repeats {
+            let cost = [
+                ("requested", requested.into()),
+                ("actual", actual.into()),
+                (
+                    "remaining",
+                    standings.map_or(Value::Null, |standings| standings.remaining().into()),
+                ),
+            ];
+            let cost = cost.map(|(name, value)| (Name::new(name), value));
+            response
+                .extensions
+                .insert("cost".to_owned(), Value::Object(cost.into_iter().collect()));
+        }
         add_standings(&mut response, standings);
         response
     }

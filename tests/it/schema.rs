@@ -103,6 +103,9 @@ async fn every_mutation_takes_one_input_and_tells_user_errors() {
     }
 }
 
+/// What is shown in its own list alone, and an actor, whose id is another thing's.
+const NO_NODES: &[&str] = &["AuditActor", "AuditEntry", "Issuer", "Operation"];
+
 #[tokio::test]
 async fn what_has_an_id_is_found_by_it() {
     let types = types().await;
@@ -115,7 +118,8 @@ async fn what_has_an_id_is_found_by_it() {
     .collect();
     for ty in types.iter().filter(|ty| ty["kind"] == "OBJECT") {
         let name = ty["name"].as_str().unwrap();
-        let has_id = list(ty, "fields").iter().any(|field| field["name"] == "id");
+        let has_id = list(ty, "fields").iter().any(|field| field["name"] == "id")
+            && !NO_NODES.contains(&name);
         assert_eq!(has_id, nodes.contains(&name), "{name}");
     }
 }

@@ -133,6 +133,7 @@ pub enum State {
 }
 
 /// What tells where a delivery stands.
+#[expect(clippy::struct_field_names, reason = "the columns' names")]
 pub struct Happened {
     pub received_at: Option<DateTime<Utc>>,
     pub displayed_at: Option<DateTime<Utc>>,

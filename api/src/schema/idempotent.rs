@@ -67,7 +67,7 @@ impl CustomDirective for Idempotent {
             Begun::First(id) => id,
             Begun::Answered(answer) => return Ok(Some(answer)),
         };
-        let noting = call.cx.note_writes(call.done(id));
+        let noting = call.cx.note_writes(Call::done(id));
         let resolved = resolve.await;
         drop(noting);
         match resolved {
@@ -216,7 +216,7 @@ impl Call {
 
     /// Notes at the key, together with what is written, that the work is done. Where the key is another call's by now, nothing is
     /// written.
-    fn done(&self, id: Id<idempotency::Entity>) -> Note {
+    fn done(id: Id<idempotency::Entity>) -> Note {
         Arc::new(move |tx: &Tx| {
             async move {
                 tx.update(idempotency::ActiveModel {

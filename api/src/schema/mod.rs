@@ -104,6 +104,11 @@ impl Ready {
         })
     }
 
+    /// Whether an answer may be one that was given before: nothing may stand in it that changes from time to time.
+    pub fn repeats(&self) -> bool {
+        self.known.text().contains("@idempotent")
+    }
+
     /// Whether the document asks for the schema itself.
     pub fn introspects(&self) -> bool {
         self.known.introspects()

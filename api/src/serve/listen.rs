@@ -350,10 +350,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         self.write(cx, |stream, cx| stream.poll_write(cx, bytes))
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.write(cx, |stream, cx| stream.poll_flush(cx))
+        self.write(cx, AsyncWrite::poll_flush)
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.write(cx, |stream, cx| stream.poll_shutdown(cx))
+        self.write(cx, AsyncWrite::poll_shutdown)
     }
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,

@@ -116,8 +116,7 @@ async fn a_batch_that_nothing_waits_for_costs_one_statement() -> anyhow::Result<
                 .collect::<Result<(), _>>()?;
             least = least.min(kit.app.env.db.statements() - before);
         }
-        // On PostgreSQL the tenant's fence is a statement of its own.
-        assert_eq!(least, if kit.app.env.db.is_postgres() { 2 } else { 1 });
+        assert_eq!(least, 1);
         Ok(())
     })
     .await

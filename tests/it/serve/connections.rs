@@ -157,8 +157,8 @@ async fn http_2_is_spoken_to_who_begins_with_it() -> anyhow::Result<()> {
             .await?;
         assert_eq!(answer.version(), version);
         assert_eq!(
-            answer.json::<Value>().await?,
-            json!({"data": {"tenant": {"name": "acme"}}})
+            answer.json::<Value>().await?["data"],
+            json!({"tenant": {"name": "acme"}})
         );
     }
     server.stop().await

@@ -314,7 +314,7 @@ async fn an_entry_says_who_what_when_and_from_where() -> anyhow::Result<()> {
         assert_eq!(
             seen["edges"][0]["node"],
             json!({
-                "at": "2026-01-01T09:01:00+00:00",
+                "at": "2026-01-01T09:01:00Z",
                 "actor": {"kind": "MEMBER", "id": format!("{issuer}/auth0|ann"), "name": "auth0|ann"},
                 "action": "apiKeyCreate",
                 "objectId": made["id"],

@@ -52,7 +52,7 @@ async fn an_issuer_is_shown_as_it_was_saved_and_its_secret_never() -> anyhow::Re
             json!({
                 "kind": "MEMBER", "issuer": ISS, "audience": own, "algorithms": ["HS256", "HS512"], "jwksUrl": null,
                 "hasSharedSecret": true, "publicKeys": [], "subjectClaim": "sub", "subjectIs": null, "roleClaim": "/app/role",
-                "roles": [{"value": "admin", "role": "ADMIN"}], "lifetimeMax": "PT3600S", "createdAt": "2026-01-01T09:00:00+00:00",
+                "roles": [{"value": "admin", "role": "ADMIN"}], "lifetimeMax": "PT3600S", "createdAt": "2026-01-01T09:00:00Z",
             })
         );
         assert_eq!(

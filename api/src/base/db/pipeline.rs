@@ -5,7 +5,9 @@
 use std::{borrow::Cow, error::Error as StdError, str::FromStr as _, time::Instant};
 
 use chrono::{DateTime, Utc};
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{
+    Client, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime,
+};
 use futures_util::future::join_all;
 use migration::APP_ROLE;
 use sea_orm::{ConnectionTrait, QueryResult, Statement, Value, sea_query::SelectStatement};
@@ -119,7 +121,11 @@ impl Pipeline {
     }
 
     async fn send(&self, db: &Db, fence: Fence, reads: &[Read]) -> anyhow::Result<Vec<Vec<Cells>>> {
-        let client = self.pool.get().await?;
+        let mut held = Held {
+            client: Some(self.pool.get().await?),
+            is_idle: false,
+        };
+        let client = held.client.as_ref().expect("held until it is dropped");
         if client.statement_cache.size() > STATEMENTS_MAX {
             client.statement_cache.clear();
         }
@@ -141,12 +147,12 @@ impl Pipeline {
                 .iter()
                 .map(|param| param as &(dyn ToSql + Sync))
                 .collect();
-            let client = &client;
             async move { client.query(statement, &params).await }
         }));
         // Polled in this order, so sent in this order; all of it is sent before anything is waited for. A future that is
         // dropped leaves nothing open: the end is on its way.
         let (begun_ok, found, ended) = tokio::join!(biased; client.batch_execute(&begin), queries, client.batch_execute("COMMIT"));
+        held.is_idle = true;
         db.count(reads.len(), begun.elapsed());
         begun_ok?;
         let found = found
@@ -164,6 +170,24 @@ impl Pipeline {
 
     pub(super) fn close(&self) {
         self.pool.close();
+    }
+}
+
+/// A connection in use. One whose answers nobody waits for any more goes out of the pool: whoever came next would wait for
+/// them.
+struct Held {
+    client: Option<Client>,
+    /// Whether everything that was asked is answered.
+    is_idle: bool,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if !self.is_idle
+            && let Some(client) = self.client.take()
+        {
+            drop(Client::take(client));
+        }
     }
 }
 

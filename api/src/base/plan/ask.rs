@@ -145,7 +145,7 @@ impl<'d> Asked<'d> {
     pub fn fields<F>(
         &self,
         types: &[&str],
-        read: impl FnMut(&Asked<'d>) -> Compiled<F>,
+        read: impl FnMut(&Self) -> Compiled<F>,
     ) -> Compiled<Vec<Field<F>>> {
         all(self.source.fields(&self.sets, types)?, read)
     }
@@ -298,9 +298,8 @@ fn is_like(value: &Value, base: &BaseType) -> bool {
         (BaseType::Named(name), value) => match name.as_str() {
             "Int" => matches!(value, Value::Number(number) if number.is_i64()),
             "Float" => matches!(value, Value::Number(_)),
-            "String" | "DateTime" => matches!(value, Value::String(_)),
+            "String" | "DateTime" | "ID" => matches!(value, Value::String(_)),
             "Boolean" => matches!(value, Value::Boolean(_)),
-            "ID" => matches!(value, Value::String(_)),
             _ => true,
         },
     }

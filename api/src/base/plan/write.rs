@@ -106,6 +106,7 @@ impl Json {
         }
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "the last word of each writer")]
     fn word(&mut self, word: &str) -> Run<()> {
         self.text.extend_from_slice(word.as_bytes());
         Some(())

@@ -315,9 +315,7 @@ impl ContactRows {
             ContactPart::Status => json.plain(&shouted(&cells.text(2).ok()?)),
             ContactPart::CreatedAt => json.instant(row.created_at()?),
             ContactPart::UpdatedAt => json.instant(row.updated_at()?),
-            ContactPart::LastSeenAt => {
-                json.or_null(cells.instant_if_any(5).ok()?, |json, at| json.instant(at))
-            }
+            ContactPart::LastSeenAt => json.or_null(cells.instant_if_any(5).ok()?, Json::instant),
             ContactPart::ExternalId => {
                 let first = identifiers.iter().find(|row| is(row, Kind::ExternalId));
                 json.or_null(first, |json, row| json.value(&row.text(3).ok()?))

@@ -283,7 +283,7 @@ impl DeliveryPart {
                 };
                 json.word_of(State::of(happened, cx.now()))
             }
-            Self::At(column) => json.or_null(at(*column)?, |json, at| json.instant(at)),
+            Self::At(column) => json.or_null(at(*column)?, Json::instant),
         }
     }
 }

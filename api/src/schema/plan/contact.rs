@@ -36,7 +36,7 @@ pub(super) enum Root {
 }
 
 /// What a document asks of a contact.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct ContactPlan {
     fields: Vec<Field<Part>>,
     needs: ContactNeeds,
@@ -226,16 +226,6 @@ async fn many(list: &ListPlan<ContactPlan>, cx: &Cx, given: &Given<'_>) -> Run<A
         sort: field,
         descending,
     })
-}
-
-impl Default for ContactPlan {
-    fn default() -> Self {
-        Self {
-            fields: vec![],
-            needs: ContactNeeds::default(),
-            guards: vec![],
-        }
-    }
 }
 
 impl ContactPlan {
