@@ -18,8 +18,10 @@ export default [
         { types: true, rootField: true, DirectiveDefinition: true, EnumValueDefinition: true, FieldDefinition: true, InputValueDefinition: true },
       ],
       // Every list is a connection that can grow without bound; `userErrors`, `scopes` or `ids` cannot.
-      "@graphql-eslint/relay-edge-types": ["error", { withEdgeSuffix: true, shouldImplementNode: true, listTypeCanWrapOnlyEdgeType: false }],
-      // What has an id is a Node. These have none: wrappers by convention, and values that are nothing without what holds them.
+      "@graphql-eslint/relay-edge-types": ["error", { withEdgeSuffix: true, shouldImplementNode: false, listTypeCanWrapOnlyEdgeType: false }],
+      // An issuer's own word for itself is `iss`, the issuer.
+      "@graphql-eslint/no-typename-prefix": "off",
+      // What has an id is a Node, but entries of the audit log and trusted documents, which their own lists show. These have none: wrappers by convention, and values that are nothing without what holds them.
       "@graphql-eslint/strict-id-in-types": [
         "error",
         {
@@ -29,6 +31,7 @@ export default [
             suffixes: ["Connection", "Edge", "Payload"],
             types: [
               "Attribution",
+              "AuditActor",
               "ContactActivity",
               "ContactAnalytics",
               // PostHog's, known by their keys.
@@ -36,6 +39,7 @@ export default [
               "FeatureFlagValue",
               "FeatureFlagVariant",
               "HogqlResult",
+              "IssuerRole",
               "MetricValue",
               "NudgeAction",
               "NudgeCondition",
@@ -49,6 +53,7 @@ export default [
               "PageInfo",
               "PosthogForwarder",
               "StreamLagged",
+              "TenantLimits",
               "Touch",
               "UserError",
             ],

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-/// A reproducible source of choices: SplitMix64.
+/// A reproducible source of choices: `SplitMix64`.
 pub(super) struct Dice(u64);
 
 impl Dice {

@@ -235,11 +235,12 @@ async fn long_answers_to_queries_are_compressed_and_those_that_may_hold_secrets_
 
     let short = json!({"query": "{ tenant { name } }"});
     assert_eq!(ask(short).await?.0, None);
-    let tracks: String = (0..29)
+    let tracks = (0..29)
         .map(|n| {
-            format!("t{n}: track(input: {{event: \"e\", userId: \"u\"}}) {{ accepted requestId }} ")
+            format!("t{n}: track(input: {{event: \"e\", userId: \"u\"}}) {{ accepted requestId }}")
         })
-        .collect();
+        .collect::<Vec<_>>()
+        .join(" ");
     let mutation = json!({"query": format!("mutation {{ {tracks} }}")});
     for body in [mutation.clone(), json!([long, mutation])] {
         let (encoding, bytes) = ask(body).await?;

@@ -81,7 +81,8 @@ impl Stream {
             if let Some((event, rest)) = self.read.split_once("\n\n") {
                 let event =
                     (!event.is_empty() && !event.starts_with(':')).then(|| Event::read(event));
-                self.read = rest.to_owned();
+                let rest = rest.to_owned();
+                self.read = rest;
                 if event.is_some() {
                     return event;
                 }
