@@ -70,9 +70,14 @@ async function startProxy() {
 }
 
 test("queries, mutations and what is wrong with a document are results", async () => {
-  assert.deepEqual(await results({ query: "{ __typename }" }), [{ data: { __typename: "Query" } }]);
+  const [read, ...rest] = await results({ query: "{ __typename }" });
+  assert.deepEqual([read.data, read.errors, rest], [{ __typename: "Query" }, undefined, []]);
+  assert.equal(read.extensions.cost.requested, 1);
   const tracked = await results({ query: `mutation { track(input: {event: "sse", userId: "sse"}) { accepted } }` });
-  assert.deepEqual(tracked, [{ data: { track: { accepted: true } } }]);
+  assert.deepEqual(
+    tracked.map(({ data, errors }) => ({ data, errors })),
+    [{ data: { track: { accepted: true } }, errors: undefined }],
+  );
   for (const query of ["{", "{ nothing }", "subscription { nothing }"]) {
     const [refused, ...more] = await results({ query });
     assert.equal(more.length, 0);
