@@ -80,7 +80,7 @@ impl Connection {
     /// Every tenant by its keys' digests.
     pub(crate) async fn tenants(&self) -> anyhow::Result<HashMap<String, Uuid>> {
         self.client
-            .batch_execute("BEGIN; SELECT set_config('app.system', 'on', true)")
+            .batch_execute("BEGIN; SET LOCAL ROLE growthos_system")
             .await?;
         let rows = self
             .client
