@@ -1,6 +1,6 @@
 //! The composition root: the one place that knows every room.
 
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
 use async_graphql::{Name, Pos, Request, Response, ServerError, Value};
 use axum::http::{HeaderName, HeaderValue, header};
@@ -68,7 +68,17 @@ pub fn install_crypto() {
 
 /// One process. Clones share everything.
 #[derive(Clone)]
-pub struct App {
+pub struct App(Arc<Process>);
+
+impl Deref for App {
+    type Target = Process;
+    fn deref(&self) -> &Process {
+        &self.0
+    }
+}
+
+/// What the parts of a process are.
+pub struct Process {
     pub env: Arc<Env>,
     pub config: Arc<Config>,
     pub principals: Principals,
@@ -106,7 +116,7 @@ impl App {
         let documents = Documents::default();
         let fronts = Fronts::new(Arc::clone(&env));
         let operator_token = parts.config.operator_token.as_ref().map(Hidden::reveal);
-        Ok(Self {
+        Ok(Self(Arc::new(Process {
             principals: Principals::new(
                 Arc::clone(&env),
                 operator_token,
@@ -131,7 +141,7 @@ impl App {
             stopping: CancellationToken::new(),
             tasks,
             env,
-        })
+        })))
     }
 
     /// Feeds the subscriptions of this process until it stops.
@@ -216,7 +226,7 @@ impl App {
             mut response,
             values,
             ..
-        } = schema::execute(&self.schema, ready).await;
+        } = schema::execute(&self.schema, ready, |request| self.with_loaders(request)).await;
         let actual = values.min(requested);
         let standings = self.allowances.give_back(caller, requested - actual);
         if !repeats {
@@ -259,7 +269,8 @@ impl App {
         request: Request,
         request_id: String,
     ) -> impl Stream<Item = Response> + Send + use<> {
-        let request = self.with_caller(caller, request, &request_id, Origin::default());
+        let request =
+            self.with_loaders(self.with_caller(caller, request, &request_id, Origin::default()));
         let (app, caller) = (self.clone(), caller.clone());
         let opened = async move {
             let seated = async {
@@ -278,7 +289,7 @@ impl App {
         })
     }
 
-    /// Puts in what fields ask the request for: who asks and, inside a tenant, the `Cx`.
+    /// Puts in who asks and, inside a tenant, the `Cx`.
     pub fn with_caller(
         &self,
         caller: &Caller,
@@ -298,14 +309,20 @@ impl App {
             return request;
         };
         let actor = caller.actor.clone();
-        let cx = Cx::asked(Arc::clone(&self.env), tenant, actor, origin);
+        request.data(Cx::asked(Arc::clone(&self.env), tenant, actor, origin))
+    }
+
+    /// Puts in what the engine's resolvers load with.
+    pub fn with_loaders(&self, request: Request) -> Request {
+        let Some(cx) = schema::cx_of(&request).cloned() else {
+            return request;
+        };
         // Loaders are made anew with this request's `Cx`, so that a batch never mixes tenants.
         request
             .data(contact::Loaders::new(&cx))
             .data(schema::Found::new(&cx))
             .data(posthog::loaders(&cx, &self.posthog))
             .data(nudge::Reads::new(&cx))
-            .data(cx)
     }
 
     /// The document that `tenant` trusts under this hash.

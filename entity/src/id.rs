@@ -70,12 +70,20 @@ impl<T: Named> fmt::Display for Id<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(T::PREFIX)?;
         f.write_str("_")?;
-        let bits = self.0.as_u128();
-        for digit in (0..26).rev() {
-            let five = usize::try_from((bits >> (digit * 5)) & 31).unwrap_or_default();
-            fmt::Write::write_char(f, char::from(DIGITS[five]))?;
+        f.write_str(str::from_utf8(&self.digits()).unwrap_or_default())
+    }
+}
+
+impl<T> Id<T> {
+    /// The 26 digits of the TypeID.
+    pub fn digits(self) -> [u8; 26] {
+        let mut bits = self.0.as_u128();
+        let mut digits = [b'0'; 26];
+        for digit in digits.iter_mut().rev() {
+            *digit = DIGITS[usize::try_from(bits & 31).unwrap_or_default()];
+            bits >>= 5;
         }
-        Ok(())
+        digits
     }
 }
 

@@ -9,6 +9,7 @@ mod m0003_posthog;
 mod m0004_nudge;
 mod m0005_identity;
 mod m0006_front;
+mod m0007_reads;
 mod table;
 
 /// The PostgreSQL role that the application works as: it owns nothing, so row level security holds for it.
@@ -29,6 +30,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0004_nudge::Migration),
             Box::new(m0005_identity::Migration),
             Box::new(m0006_front::Migration),
+            Box::new(m0007_reads::Migration),
         ]
     }
 }

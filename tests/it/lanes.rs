@@ -117,7 +117,8 @@ async fn a_plan_and_the_engine_answer_with_the_same_bytes() -> anyhow::Result<()
                 kit.app
                     .with_caller(&caller, request, "test", Origin::default())
             };
-            let expected = bytes(&kit.app.schema.execute(request()).await);
+            let equipped = kit.app.with_loaders(request());
+            let expected = bytes(&kit.app.schema.execute(equipped).await);
             // Once for the engine to accept the document, and once more.
             for _ in 0..2 {
                 // Some ask for too much.
@@ -128,7 +129,10 @@ async fn a_plan_and_the_engine_answer_with_the_same_bytes() -> anyhow::Result<()
                     response: answer,
                     lane,
                     ..
-                } = schema::execute(&kit.app.schema, ready).await;
+                } = schema::execute(&kit.app.schema, ready, |request| {
+                    kit.app.with_loaders(request)
+                })
+                .await;
                 // Of several errors the engine gives another one each time.
                 if lane == Lane::Plan {
                     assert_eq!(

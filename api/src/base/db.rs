@@ -33,7 +33,7 @@ use super::{Env, Error, Result, cx::Asker};
 pub use check::Role;
 pub use connect::DbOptions;
 pub use each::{EachSelect, MEMBER, ROOT};
-pub use pipeline::{Cells, Read};
+pub use pipeline::{Cells, Planning, Read};
 pub use scope::{Rows, Scope};
 pub(super) use scope::{id_of, key};
 pub use system::System;

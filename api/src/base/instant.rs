@@ -54,36 +54,50 @@ fn read(text: &str) -> Option<DateTime<Utc>> {
 /// Prints an instant as every answer does: with a fraction of three or six digits where there is one. An instant that no
 /// client reads is printed as the nearest that every one does.
 pub fn text(at: DateTime<Utc>) -> String {
-    let at = storable_instant(at);
-    let mut text = String::with_capacity("2026-01-31T12:30:00.250000Z".len());
-    digits(&mut text, at.year().unsigned_abs(), 4);
-    for (mark, number) in [
-        ('-', at.month()),
-        ('-', at.day()),
-        ('T', at.hour()),
-        (':', at.minute()),
-        (':', at.second()),
-    ] {
-        text.push(mark);
-        digits(&mut text, number, 2);
-    }
-    let micros = at.nanosecond() / 1_000 % 1_000_000;
-    if micros != 0 {
-        text.push('.');
-        if micros.is_multiple_of(1_000) {
-            digits(&mut text, micros / 1_000, 3);
-        } else {
-            digits(&mut text, micros, 6);
-        }
-    }
-    text.push('Z');
-    text
+    Printed::of(at).as_str().to_owned()
 }
 
-fn digits(text: &mut String, number: u32, width: u32) {
-    for place in (0..width).rev() {
-        let digit = number / 10_u32.pow(place) % 10;
-        text.push(char::from_digit(digit, 10).unwrap_or('0'));
+/// An instant's text, made without an allocation: a page prints hundreds.
+pub struct Printed {
+    bytes: [u8; LONGEST.len()],
+    length: usize,
+}
+
+const LONGEST: &[u8; 27] = b"0000-00-00T00:00:00.000000Z";
+
+impl Printed {
+    pub fn of(at: DateTime<Utc>) -> Self {
+        let at = storable_instant(at).naive_utc();
+        let mut bytes = *LONGEST;
+        let mut put = |begin: usize, width: usize, mut number: u32| {
+            for byte in bytes[begin..begin + width].iter_mut().rev() {
+                *byte = b'0' + u8::try_from(number % 10).unwrap_or_default();
+                number /= 10;
+            }
+        };
+        put(0, 4, at.year().unsigned_abs());
+        put(5, 2, at.month());
+        put(8, 2, at.day());
+        put(11, 2, at.hour());
+        put(14, 2, at.minute());
+        put(17, 2, at.second());
+        let micros = at.nanosecond() / 1_000 % 1_000_000;
+        put(20, 6, micros);
+        let digits = match micros {
+            0 => 0,
+            _ if micros.is_multiple_of(1_000) => 1 + 3,
+            _ => 1 + 6,
+        };
+        let end = "2026-01-31T12:30:00".len() + digits;
+        bytes[end] = b'Z';
+        Self {
+            bytes,
+            length: end + 1,
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
     }
 }
 

@@ -25,7 +25,9 @@ pub use batch::Batch;
 pub use bus::Bus;
 pub use clock::{Clock, Ids, Rng};
 pub use cx::{Actor, Cx, Env, Note, Origin};
-pub use db::{Cells, Db, DbOptions, EachSelect, MEMBER, ROOT, Read, Role, Rows, Scope, System, Tx};
+pub use db::{
+    Cells, Db, DbOptions, EachSelect, MEMBER, Planning, ROOT, Read, Role, Rows, Scope, System, Tx,
+};
 pub use error::{Error, ErrorCode, Result, Unavailable, UserError};
 pub use event::{
     CAUSATION_DEPTH_MAX, Cause, LogPlace, NewEvent, OWN_MESSAGE, PARTITIONS, partition,

@@ -1,6 +1,6 @@
 //! What no database stores.
 
-use chrono::{DateTime, Datelike as _, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 /// The text without U+0000, which PostgreSQL holds in no text and in no JSON: U+FFFD stands for it.
@@ -14,16 +14,17 @@ pub fn storable(text: String) -> String {
 
 /// The instant, brought into the years 1 to 9999: both databases hold them, and every client reads them.
 pub fn storable_instant(at: DateTime<Utc>) -> DateTime<Utc> {
-    let year = |year| {
-        chrono::NaiveDate::from_ymd_opt(year, 1, 1)
-            .map_or(at, |day| day.and_time(chrono::NaiveTime::MIN).and_utc())
-    };
-    match at.year() {
-        ..1 => year(1),
-        10_000.. => year(10_000) - TimeDelta::microseconds(1),
+    let second = |second| DateTime::from_timestamp(second, 0).unwrap_or(at);
+    match at.timestamp() {
+        ..YEAR_1 => second(YEAR_1),
+        YEAR_10_000.. => second(YEAR_10_000) - TimeDelta::microseconds(1),
         _ => at,
     }
 }
+
+/// When the years begin, in seconds.
+const YEAR_1: i64 = -62_135_596_800;
+const YEAR_10_000: i64 = 253_402_300_800;
 
 /// At most `chars_max` characters of `text`.
 pub fn cut(mut text: String, chars_max: usize) -> String {

@@ -149,8 +149,13 @@ pub struct Answered {
     pub values: usize,
 }
 
-/// Executes a query or a mutation: by its plan, if it has one that answers, or else by the engine.
-pub async fn execute(schema: &Schema, ready: Ready) -> Answered {
+/// Executes a query or a mutation: by its plan, if it has one that answers, or else by the engine, for which `equipped` puts in
+/// what resolvers need.
+pub async fn execute(
+    schema: &Schema,
+    ready: Ready,
+    equipped: impl FnOnce(Request) -> Request,
+) -> Answered {
     if let Some(Planned { data, values }) = Box::pin(planned(&ready)).await {
         return Answered {
             response: Response::new(data),
@@ -159,6 +164,7 @@ pub async fn execute(schema: &Schema, ready: Ready) -> Answered {
         };
     }
     let (request, known) = ready.engines();
+    let request = equipped(request);
     // on the heap: a future of this size is copied from frame to frame otherwise, in a debug build
     let mut response = Box::pin(schema.execute(request)).await;
     known.learn(&response);
@@ -173,8 +179,12 @@ pub async fn execute(schema: &Schema, ready: Ready) -> Answered {
 async fn planned(ready: &Ready) -> Option<Planned> {
     let request = &ready.request;
     let plan = ready.known.plan(request.operation_name.as_deref())?;
-    let cx: &Cx = request.data.get(&TypeId::of::<Cx>())?.downcast_ref()?;
-    plan.run(cx, &request.variables).await
+    plan.run(cx_of(request)?, &request.variables).await
+}
+
+/// Whose fields a request asks for.
+pub fn cx_of(request: &Request) -> Option<&Cx> {
+    request.data.get(&TypeId::of::<Cx>())?.downcast_ref()
 }
 
 /// Runs a subscription, unless its document asks for more than one field.

@@ -6,7 +6,7 @@ use async_graphql::{ComplexObject, Context, Object, SimpleObject};
 use entity::ContactId;
 use serde_json::{Map, Value, json};
 
-use super::contact::Contact;
+use super::plan::Shown;
 use crate::{
     base::{
         Cx, Error, ErrorCode, Result,
@@ -14,7 +14,7 @@ use crate::{
     },
     contact::{
         self, AliasInput, ContactUpdateInput, ContactUpsertInput, IdentifyInput, Incoming,
-        Ingested, Loaders, Saying, TrackBatchInput, TrackInput,
+        Ingested, Saying, TrackBatchInput, TrackInput,
     },
 };
 
@@ -36,8 +36,8 @@ pub(super) struct TellPayload {
 impl TellPayload {
     /// Whom it is about; null for a publishable key, and for a secret key that may not read contacts.
     #[graphql(visible = "gql::contacts_read")]
-    async fn contact(&self, ctx: &Context<'_>) -> Option<async_graphql::Result<Contact>> {
-        shown(ctx, self.contact_id).await.transpose()
+    async fn contact(&self, ctx: &Context<'_>) -> Option<Shown> {
+        shown(ctx, self.contact_id)
     }
 }
 
@@ -67,21 +67,15 @@ pub(super) struct ContactPayload {
 impl ContactPayload {
     /// The contact; null where the input is wrong, and for a key that may not read contacts.
     #[graphql(visible = "gql::contacts_read")]
-    async fn contact(&self, ctx: &Context<'_>) -> Option<async_graphql::Result<Contact>> {
-        shown(ctx, self.contact_id).await.transpose()
+    async fn contact(&self, ctx: &Context<'_>) -> Option<Shown> {
+        shown(ctx, self.contact_id)
     }
 }
 
-async fn shown(
-    ctx: &Context<'_>,
-    contact: Option<ContactId>,
-) -> async_graphql::Result<Option<Contact>> {
-    match contact {
-        Some(id) if gql::CONTACTS_READ.met_by(ctx.actor()) => {
-            Ok(Loaders::of(ctx)?.roots.ask(id).await?.map(Contact::from))
-        }
-        _ => Ok(None),
-    }
+fn shown(ctx: &Context<'_>, contact: Option<ContactId>) -> Option<Shown> {
+    contact
+        .filter(|_| gql::CONTACTS_READ.met_by(ctx.actor()))
+        .map(Shown::new)
 }
 
 #[derive(Default)]

@@ -15,7 +15,6 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::any,
 };
-use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
@@ -429,7 +428,7 @@ fn written(answer: Answer, only_reads: bool, form: Form) -> Response {
 
 fn written_batch(answers: Vec<Answer>, only_reads: bool, form: Form) -> Response {
     let parts: Vec<_> = answers.iter().map(Written::from).collect();
-    let mut response = encoded(&parts, StatusCode::OK, form);
+    let mut response = encoded_batch(&parts, form);
     for answer in answers {
         add_headers(&mut response, answer.http_headers);
     }
@@ -446,8 +445,26 @@ fn add_headers(response: &mut Response, mut given: HeaderMap) {
     response.headers_mut().extend(given);
 }
 
-fn encoded(value: &impl Serialize, status: StatusCode, form: Form) -> Response {
-    match serde_json::to_vec(value) {
+fn encoded(value: &Written<'_>, status: StatusCode, form: Form) -> Response {
+    let mut json = Vec::new();
+    let done = value.append_to(&mut json);
+    sent(done.map(|()| json), status, form)
+}
+
+fn encoded_batch(values: &[Written<'_>], form: Form) -> Response {
+    let mut json = vec![b'['];
+    let done = values.iter().enumerate().try_for_each(|(at, value)| {
+        if at > 0 {
+            json.push(b',');
+        }
+        value.append_to(&mut json)
+    });
+    json.push(b']');
+    sent(done.map(|()| json), StatusCode::OK, form)
+}
+
+fn sent(json: serde_json::Result<Vec<u8>>, status: StatusCode, form: Form) -> Response {
+    match json {
         Ok(bytes) => (
             status,
             [(header::CONTENT_TYPE, form.media_type())],

@@ -27,6 +27,15 @@ pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A pooled connection idle for longer is checked before use; checking each one costs small queries 4 ×.
 const IDLE_UNCHECKED: Duration = Duration::from_secs(30);
 
+/// What keeps the plans of prepared statements good. A plan that was made for an empty table and kept reads all of it when it
+/// has grown; to make one each time costs more than most statements take to run. Every table here has an index for what it is
+/// asked for, so none is read whole where an index serves; and no statement is so long that it is worth compiling.
+pub(super) const PLANNER: [(&str, &str); 2] = [("enable_seqscan", "off"), ("jit", "off")];
+
+/// With a connection go the plans that it has made: none outlives what the tables were like by more than this, even where
+/// nothing tells PostgreSQL that they have changed.
+pub(super) const CONNECTION_AGE_MAX: Duration = Duration::from_mins(5);
+
 /// SQLite's page cache for one connection. A big one on each of several connections inflates memory.
 const SQLITE_CACHE_KIB: &str = "-8000";
 
@@ -181,13 +190,12 @@ async fn postgres(options: &DbOptions) -> Result<DatabaseConnection> {
             ("timezone", "UTC"),
             ("idle_in_transaction_session_timeout", "60s"),
             ("statement_timeout", "30s"),
-            // A plan that was kept from when a table was small reads all of it when it has grown: in a fresh database
-            // ingestion was two thirds slower until the first ANALYZE.
-            ("plan_cache_mode", "force_custom_plan"),
-        ]);
+        ])
+        .options(PLANNER);
     let pool = PgPoolOptions::new()
         .max_connections(options.connections_max)
         .acquire_timeout(ACQUIRE_TIMEOUT)
+        .max_lifetime(CONNECTION_AGE_MAX)
         .test_before_acquire(false)
         .before_acquire(|conn, meta| {
             Box::pin(async move {

@@ -120,8 +120,10 @@ impl Scope {
         let mut of_member: SelectStatement = self.subquery::<E>();
         of_member
             .and_where(Expr::col((table.clone(), column)).eq(Expr::col((MEMBERS, MEMBER))))
-            .cond_where(narrow)
             .limit(limit);
+        if !narrow.is_empty() {
+            of_member.cond_where(narrow);
+        }
         for (column, direction) in order {
             of_member.order_by((table.clone(), *column), direction.clone());
         }
@@ -161,7 +163,7 @@ impl Scope {
         let theirs = Condition::all()
             .add(Expr::col((table.clone(), E::TENANT)).eq(Expr::value(self.tenant())))
             .add(Expr::col((table.clone(), column)).eq(Expr::col((MEMBERS, MEMBER))))
-            .add(narrow);
+            .add_option(Some(narrow).filter(|narrow| !narrow.is_empty()));
         Query::select()
             .column((MEMBERS, ROOT))
             .expr(Expr::col((table.clone(), key::<E>())).count())

@@ -11,6 +11,7 @@ use deadpool_postgres::{
 use futures_util::future::join_all;
 use migration::APP_ROLE;
 use sea_orm::{ConnectionTrait, QueryResult, Statement, Value, sea_query::SelectStatement};
+use serde::de::DeserializeOwned;
 use tokio_postgres::{
     Row,
     types::{FromSql, IsNull, ToSql, Type, private::BytesMut, to_sql_checked},
@@ -20,7 +21,7 @@ use uuid::Uuid;
 
 use super::{
     Db, Fence, Scope,
-    connect::{ACQUIRE_TIMEOUT, DbOptions},
+    connect::{ACQUIRE_TIMEOUT, CONNECTION_AGE_MAX, DbOptions, PLANNER},
 };
 use crate::base::Result;
 
@@ -30,6 +31,15 @@ const STATEMENTS_MAX: usize = 256;
 /// One statement of several, ready to be sent.
 #[derive(Clone, Debug)]
 pub struct Read(Statement);
+
+/// How PostgreSQL is to plan statements that were prepared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Planning {
+    /// Once: rows by their ids, or in the order of an index. One plan fits all values, and to make it takes longer than to run it.
+    Once,
+    /// As PostgreSQL thinks best: filters, where it matters how frequent a value is.
+    ByValues,
+}
 
 /// One row of an answer; its columns are told by their place.
 pub struct Cells(Place);
@@ -52,11 +62,11 @@ impl Scope {
     }
 
     /// The rows of each of `reads`, in one transaction of the tenant. Where it can be, the round trip is one.
-    pub async fn read_all(&self, reads: Vec<Read>) -> Result<Vec<Vec<Cells>>> {
+    pub async fn read_all(&self, reads: Vec<Read>, planning: Planning) -> Result<Vec<Vec<Cells>>> {
         if let super::scope::Place::Pool(db) = self.place()
             && let Some(pipeline) = &db.inner.pipeline
         {
-            return Ok(pipeline.send(db, self.fence(), &reads).await?);
+            return Ok(pipeline.send(db, self.fence(), &reads, planning).await?);
         }
         let mut found = Vec::with_capacity(reads.len());
         for Read(statement) in reads {
@@ -92,8 +102,11 @@ impl Pipeline {
     async fn try_connect(options: &DbOptions) -> anyhow::Result<Self> {
         let mut config = tokio_postgres::Config::from_str(&url_for_driver(&options.url)?)?;
         config.application_name("growthos reads").options(format!(
-            "-c timezone=UTC -c statement_timeout={} -c default_transaction_read_only=on",
-            options.read_timeout.as_millis()
+            "-c timezone=UTC -c statement_timeout={} -c default_transaction_read_only=on {}",
+            options.read_timeout.as_millis(),
+            PLANNER
+                .map(|(name, value)| format!("-c {name}={value}"))
+                .join(" ")
         ));
         let recycling = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
@@ -105,6 +118,12 @@ impl Pipeline {
             .runtime(Runtime::Tokio1)
             .create_timeout(Some(ACQUIRE_TIMEOUT))
             .wait_timeout(Some(ACQUIRE_TIMEOUT))
+            .pre_recycle(Hook::sync_fn(|_, metrics| {
+                if metrics.age() > CONNECTION_AGE_MAX {
+                    return Err(HookError::message("it is old, and so are its plans"));
+                }
+                Ok(())
+            }))
             // The session's role owns nothing, so row level security holds for whoever the URL names.
             .post_create(Hook::async_fn(|client, _| {
                 Box::pin(async move {
@@ -120,7 +139,13 @@ impl Pipeline {
         Ok(Self { pool })
     }
 
-    async fn send(&self, db: &Db, fence: Fence, reads: &[Read]) -> anyhow::Result<Vec<Vec<Cells>>> {
+    async fn send(
+        &self,
+        db: &Db,
+        fence: Fence,
+        reads: &[Read],
+        planning: Planning,
+    ) -> anyhow::Result<Vec<Vec<Cells>>> {
         let mut held = Held {
             client: Some(self.pool.get().await?),
             is_idle: false,
@@ -141,7 +166,11 @@ impl Pipeline {
             })
             .collect();
         let begun = Instant::now();
-        let begin = format!("BEGIN READ ONLY; {}", fence.sql());
+        let once = match planning {
+            Planning::Once => "; SET LOCAL plan_cache_mode = force_generic_plan",
+            Planning::ByValues => "",
+        };
+        let begin = format!("BEGIN READ ONLY; {}{once}", fence.sql());
         let queries = join_all(prepared.iter().zip(&params).map(|(statement, params)| {
             let params: Vec<&(dyn ToSql + Sync)> = params
                 .iter()
@@ -323,6 +352,18 @@ impl Cells {
     }
     pub fn json(&self, column: usize) -> Result<serde_json::Value> {
         Ok(self.json_if_any(column)?.unwrap_or_default())
+    }
+    /// JSON read as a `T`, and as its default where it is no `T`; `None` where there is no JSON.
+    pub fn parsed<T: DeserializeOwned + Default>(&self, column: usize) -> Result<Option<T>> {
+        Ok(match &self.0 {
+            Place::Piped(row) => {
+                let raw: Option<RawJson<'_>> = row.try_get(column).map_err(anyhow::Error::from)?;
+                raw.map(|RawJson(text)| serde_json::from_slice(text).unwrap_or_default())
+            }
+            Place::Orm(row) => row
+                .try_get_by_index::<Option<serde_json::Value>>(column)?
+                .map(|value| serde_json::from_value(value).unwrap_or_default()),
+        })
     }
     pub fn json_if_any(&self, column: usize) -> Result<Option<serde_json::Value>> {
         Ok(match &self.0 {

@@ -53,6 +53,16 @@ impl<'d> Source<'d> {
         Self { fragments }
     }
 
+    /// One field, wherever it stands.
+    pub fn field(self, field: &'d DocumentField) -> Asked<'d> {
+        Asked {
+            source: self,
+            field,
+            sets: vec![&field.selection_set.node],
+            when: vec![],
+        }
+    }
+
     /// The operation's own fields. `root` is the name of the type that they are of.
     pub fn root(self, operation: &'d OperationDefinition, root: &str) -> Compiled<Vec<Asked<'d>>> {
         if !operation.directives.is_empty() {

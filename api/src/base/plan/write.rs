@@ -89,10 +89,15 @@ impl Json {
         serde_json::to_writer(&mut self.text, value).ok()
     }
     pub fn instant(&mut self, at: DateTime<Utc>) -> Run<()> {
-        self.plain(&instant::text(at))
+        self.plain(instant::Printed::of(at).as_str())
     }
     pub fn id<T: Named>(&mut self, id: Id<T>) -> Run<()> {
-        self.plain(&id.to_string())
+        self.text.push(b'"');
+        self.text.extend_from_slice(T::PREFIX.as_bytes());
+        self.text.push(b'_');
+        self.text.extend_from_slice(&id.digits());
+        self.text.push(b'"');
+        Some(())
     }
     /// `write` the value, or null where there is none.
     pub fn or_null<T>(

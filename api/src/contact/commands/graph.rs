@@ -81,30 +81,38 @@ impl Graph {
             .values()
             .map(|row| row.contact_id)
             .collect();
-        for id in touches.iter().filter_map(|touch| touch.contact_id) {
-            let root = crate::contact::queries::root(tx, id)
-                .await?
-                .ok_or_else(|| not_a_contact(id))?;
-            if root.id != id {
-                graph.absorbed.insert(id, root.id);
-            }
-            wanted.insert(root.id);
-        }
+        let named: BTreeSet<ContactId> = touches
+            .iter()
+            .filter_map(|touch| touch.contact_id)
+            .collect();
+        wanted.extend(&named);
         if wanted.is_empty() {
             return Ok(graph);
         }
-        let rows = tx
-            .find::<contact::Entity>()
-            .filter(contact::Column::Id.is_in(wanted.iter().copied()))
-            .order_by_asc(contact::Column::Id)
-            .locked()
-            .all()
-            .await?;
-        if rows.iter().any(|row| row.merged_into.is_some()) {
+        let mut rows = locked(tx, &wanted).await?;
+        // An id that was absorbed leads to its root; it is not written to itself.
+        let roots: BTreeSet<ContactId> = rows
+            .values()
+            .filter(|row| named.contains(&row.id))
+            .filter_map(|row| row.merged_into)
+            .collect();
+        let missing = &roots - &rows.keys().copied().collect();
+        if !missing.is_empty() {
+            rows.extend(locked(tx, &missing).await?);
+        }
+        for id in named {
+            let row = rows.get(&id).ok_or_else(|| not_a_contact(id))?;
+            if let Some(root) = row.merged_into {
+                graph.absorbed.insert(id, root);
+                rows.remove(&id);
+            }
+        }
+        if rows.values().any(|row| row.merged_into.is_some()) {
             // Joined between the look-up and the lock.
             return Err(Error::Contended);
         }
-        graph.contacts = rows.into_iter().map(|row| (row.id, row)).collect();
+        let wanted: Vec<ContactId> = rows.keys().copied().collect();
+        graph.contacts = rows;
         if graph.may_join(touches) {
             let all = tx
                 .find::<contact_identifier::Entity>()
@@ -665,6 +673,18 @@ fn fold(survivor: &mut contact::Model, absorbed: &contact::Model) {
             attribute(survivor, said, at);
         }
     }
+}
+
+/// The rows of contacts, kept from being changed by others. They are locked in the order of their ids.
+async fn locked(tx: &Tx, ids: &BTreeSet<ContactId>) -> Result<BTreeMap<ContactId, contact::Model>> {
+    let rows = tx
+        .find::<contact::Entity>()
+        .filter(contact::Column::Id.is_in(ids.iter().copied()))
+        .order_by_asc(contact::Column::Id)
+        .locked()
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row)).collect())
 }
 
 /// Keeps the earliest and the latest touch, whatever the order of arrival; of one instant, the first and the last by text.

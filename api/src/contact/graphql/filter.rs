@@ -10,7 +10,7 @@ use entity::{
 };
 use sea_orm::{
     ColumnTrait, Condition,
-    sea_query::{Expr, ExprTrait, SelectStatement},
+    sea_query::{Expr, ExprTrait, Func, SelectStatement},
 };
 use serde_json::Value;
 
@@ -319,12 +319,18 @@ fn is(value: Value) -> Result<Condition> {
         (Value::Number(_), (_, Some(number))) => Ok(Column::Number.eq(number).into()),
         (_, (Some(text), _)) => Ok(Condition::all()
             .add(Column::Text.eq(text))
-            .add(Column::Value.eq(value))),
+            .add(unweighed(Column::Value.eq(value)))),
         _ => Err(Error::invalid(
             "filter.trait",
             "a trait is compared with a text, a number or a boolean",
         )),
     }
+}
+
+/// What decides the last few rows only. PostgreSQL would think that it leaves one row in a hundred, as it does of any comparison
+/// that it knows nothing of, and choose a plan for that few.
+fn unweighed(condition: Expr) -> Expr {
+    Func::coalesce([condition, Expr::value(false)]).into()
 }
 
 /// Contacts of which one of `rows` meets what `among` asks for, and none what it refuses. What is asked for is an

@@ -12,7 +12,6 @@ use sea_orm::{
     ActiveEnum as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _,
     sea_query::{Expr, ExprTrait as _, Query, SelectStatement, UnionType},
 };
-use serde::Deserialize as _;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -410,12 +409,11 @@ fn write_touch(
     cells: &Cells,
     column: usize,
 ) -> Run<()> {
-    let stored = cells.json_if_any(column).ok()?;
+    let touch: Option<Touch> = cells.parsed(column).ok()?;
     let at = cells.instant_if_any(column + 1).ok()?;
-    let (Some(stored), Some(at)) = (stored, at) else {
+    let (Some(touch), Some(at)) = (touch, at) else {
         return json.null();
     };
-    let touch = Touch::deserialize(stored).unwrap_or_default();
     json.object(fields, given, |json, part| match part {
         TouchPart::Typename => json.plain("Touch"),
         TouchPart::At => json.instant(at),

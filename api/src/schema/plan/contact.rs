@@ -1,8 +1,11 @@
 //! Contacts in plans: one, or a page of them, and what hangs on them.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
-use async_graphql::ID;
+use async_graphql::{
+    ContextSelectionSet, ID, OutputType, Positioned, ServerResult, Value,
+    parser::types::Field as DocumentField, registry::Registry,
+};
 use entity::{ContactId, contact as table};
 use sea_orm::{QueryFilter as _, QuerySelect as _, QueryTrait as _};
 use uuid::Uuid;
@@ -10,16 +13,19 @@ use uuid::Uuid;
 use super::event::EventsPlan;
 use crate::{
     base::{
-        Actor, Cells, Cursors, Cx, PageArgs, Read, Scope, Window,
+        Actor, Cells, Cursors, Cx, Error, PageArgs, Planning, Read, Scope, Window,
         gql::{self, Need},
         page_select,
-        plan::{Arguments, Asked, Compiled, Field, Found, Given, Hanging, Json, ListPlan, Run},
+        plan::{
+            Arguments, Asked, Compiled, Field, Found, Given, Hanging, Json, ListPlan, Run, Source,
+        },
     },
     contact::{
         self, ContactFilter, ContactNeeds, ContactOrder, ContactOrderField, ContactPart,
-        ContactRow, ContactRows,
+        ContactRow, ContactRows, Loaders,
     },
     nudge::DeliveriesPlan,
+    schema::Contact,
 };
 
 /// A root field.
@@ -170,6 +176,58 @@ impl Root {
     }
 }
 
+/// A contact that a mutation answers with: by a plan where there can be one, or else by the engine. What is read for it is read
+/// together, where each resolver would go to the database by itself.
+pub(in crate::schema) struct Shown(ContactId);
+
+impl Shown {
+    pub(in crate::schema) const fn new(id: ContactId) -> Self {
+        Self(id)
+    }
+
+    async fn planned(&self, ctx: &ContextSelectionSet<'_>, field: &DocumentField) -> Run<Value> {
+        let asked = ctx.query_env;
+        let plan = ContactPlan::compile(&Source::new(&asked.fragments).field(field))?;
+        let given = Given::new(&asked.operation.node.variable_definitions, &asked.variables)?;
+        let cx: &Cx = ctx.data_opt()?;
+        let Answer::One(mut contacts) = plan.one(cx, &given, self.0).await? else {
+            return None;
+        };
+        let mut json = Json::default();
+        contacts.write(&mut json, cx, &given, &plan, 0)?;
+        let (text, _) = json.finish()?;
+        // Read again: the engine merges this with what the same response key asks for elsewhere.
+        serde_json::from_str(&text).ok()
+    }
+}
+
+impl OutputType for Shown {
+    fn type_name() -> Cow<'static, str> {
+        Contact::type_name()
+    }
+    fn create_type_info(registry: &mut Registry) -> String {
+        Contact::create_type_info(registry)
+    }
+    async fn resolve(
+        &self,
+        ctx: &ContextSelectionSet<'_>,
+        field: &Positioned<DocumentField>,
+    ) -> ServerResult<Value> {
+        if let Some(value) = Box::pin(self.planned(ctx, &field.node)).await {
+            return Ok(value);
+        }
+        let found = async {
+            let loaders: &Arc<Loaders> = ctx.data_opt().ok_or(Error::Forbidden)?;
+            loaders.roots.ask(self.0).await
+        };
+        let row = found
+            .await
+            .map_err(|error| async_graphql::Error::from(error).into_server_error(field.pos))
+            .map_err(|error| ctx.set_error_path(error))?;
+        OutputType::resolve(&row.map(Contact::from), ctx, field).await
+    }
+}
+
 async fn many(list: &ListPlan<ContactPlan>, cx: &Cx, given: &Given<'_>) -> Run<Answer> {
     allowed(cx, &[gql::CONTACTS_READ])?;
     let none = ContactPlan::default();
@@ -182,7 +240,9 @@ async fn many(list: &ListPlan<ContactPlan>, cx: &Cx, given: &Given<'_>) -> Run<A
     let sort = ContactOrder::sort(order.as_ref());
     let scope = cx.db();
     let mut rows = contact::listed(&scope);
+    let mut planning = Planning::Once;
     if let Some(filter) = filter {
+        planning = Planning::ByValues;
         rows = rows.filter(filter.condition(&scope).ok()?);
     }
     let mut reads = Vec::with_capacity(2);
@@ -202,7 +262,7 @@ async fn many(list: &ListPlan<ContactPlan>, cx: &Cx, given: &Given<'_>) -> Run<A
         let rows = rows.select_only().columns(plan.needs.columns());
         reads.push(scope.read(rows.as_query()));
     }
-    let mut found = read_all(&scope, reads).await?.into_iter();
+    let mut found = read_all(&scope, reads, planning).await?.into_iter();
     let total = if list.counts() {
         Some(found.next()?.first()?.long(0).ok()?)
     } else {
@@ -217,7 +277,7 @@ async fn many(list: &ListPlan<ContactPlan>, cx: &Cx, given: &Given<'_>) -> Run<A
     let shown = rows.len().min(usize::try_from(window.rows() - 1).ok()?);
     let roots: Vec<Uuid> = rows.iter().take(shown).map(|row| row.id.uuid()).collect();
     let reads = plan.reads(cx, given, &scope, &roots)?;
-    let found = read_all(&scope, reads).await?;
+    let found = read_all(&scope, reads, Planning::Once).await?;
     let (field, descending) = ContactOrder::parts(order.as_ref());
     Some(Answer::Many {
         contacts: plan.gather(given, rows, &roots, found)?,
@@ -276,7 +336,7 @@ impl ContactPlan {
                 .columns(self.needs.columns());
             let mut reads = vec![scope.read(row.as_query())];
             reads.extend(self.reads(cx, given, &scope, &[id])?);
-            let mut found = read_all(&scope, reads).await?;
+            let mut found = read_all(&scope, reads, Planning::Once).await?;
             let row = found.remove(0).pop();
             let Some(row) = row else {
                 return Some(Answer::Nothing);
@@ -369,11 +429,11 @@ fn allowed(cx: &Cx, needs: &[Need]) -> Run<()> {
 }
 
 /// What fails here is said by the engine, which tries again.
-async fn read_all(scope: &Scope, reads: Vec<Read>) -> Run<Vec<Vec<Cells>>> {
+async fn read_all(scope: &Scope, reads: Vec<Read>, planning: Planning) -> Run<Vec<Vec<Cells>>> {
     if reads.is_empty() {
         return Some(vec![]);
     }
-    match scope.read_all(reads).await {
+    match scope.read_all(reads, planning).await {
         Ok(found) => Some(found),
         Err(error) => {
             tracing::warn!(%error, "a read plan failed");

@@ -14,6 +14,7 @@ use async_graphql::{
 };
 
 use self::contact::Root;
+pub(super) use self::contact::Shown;
 use crate::base::{
     Cx,
     plan::{Compiled, Field, Given, Json, Run, Source},
