@@ -1,6 +1,6 @@
 //! What reads of pages need: an index for what happened to one contact by name, and what PostgreSQL is to know of traits.
 
-use sea_orm_migration::prelude::*;
+use sea_orm_migration::{prelude::*, sea_orm::DatabaseBackend};
 
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
