@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_graphql::{Request, Response};
 use chrono::{DateTime, Utc};
 use entity::TenantId;
-use futures_util::{Stream, StreamExt as _};
+use futures_util::Stream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -37,7 +37,8 @@ fn unread(error: &Error) -> Failure {
     Failure::internal()
 }
 
-impl Backend for App {
+/// Shared: a WebSocket and each subscription hold one as long as they are there.
+impl Backend for Arc<App> {
     type Caller = Caller;
 
     async fn authenticate(
@@ -143,7 +144,7 @@ impl Backend for App {
             user_agent: meta.client.user_agent,
             request_id: None,
         };
-        Self::execute_from(self, &caller, request, &meta.request_id, origin).await
+        App::execute_from(self, &caller, request, &meta.request_id, origin).await
     }
 
     fn subscribe(
@@ -152,12 +153,8 @@ impl Backend for App {
         request: Request,
         meta: RequestMeta,
     ) -> impl Stream<Item = Item> + Send + 'static {
-        let place = Arc::new(StreamPlace::new(meta.last_event_id));
-        let request = request.data(Arc::clone(&place));
-        Self::subscribe(&self, &caller, request, meta.request_id).map(move |response| Item {
-            cursor: place.take(),
-            response,
-        })
+        let request = request.data(Arc::new(StreamPlace::new(meta.last_event_id)));
+        App::subscribe(&self, caller, request, &meta.request_id)
     }
 
     fn request_time_max(&self) -> Duration {

@@ -73,7 +73,7 @@ pub fn router(app: &App) -> Router {
     );
     let trusted: Arc<[IpNet]> = app.config.trusted_proxies.clone().into();
     Router::new()
-        .merge(transport::router(app.clone()).layer(compression()))
+        .merge(transport::router(Arc::new(app.clone())).layer(compression()))
         .merge(ingest::router(ingest))
         .merge(health)
         .layer(cors(app))
