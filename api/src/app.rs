@@ -1,11 +1,12 @@
 //! The composition root: the one place that knows every room.
 
+mod subscription;
+
 use std::{ops::Deref, sync::Arc};
 
 use async_graphql::{Name, Pos, Request, Response, ServerError, Value};
 use axum::http::{HeaderName, HeaderValue, header};
 use entity::TenantId;
-use futures_util::{Stream, StreamExt as _, stream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -19,9 +20,7 @@ use crate::{
     operation,
     posthog::{self, Posthog},
     schema::{self, Answered, Documents, Known, Ready, Schema},
-    tenant::{
-        self, Allowances, Caller, Fronts, Limits, Principals, Seat, Standings, is_in_browsers,
-    },
+    tenant::{self, Allowances, Caller, Fronts, Limits, Principals, Standings, is_in_browsers},
     worker::Worker,
 };
 
@@ -83,6 +82,8 @@ pub struct Process {
     pub config: Arc<Config>,
     pub principals: Principals,
     pub schema: Schema,
+    /// The same for items of subscriptions, see [`schema::Opened`].
+    items: Schema,
     /// The GraphQL documents that were read.
     pub documents: Documents,
     /// How each tenant's door stands, and what it has used of its limits in this process.
@@ -116,21 +117,24 @@ impl App {
         let documents = Documents::default();
         let fronts = Fronts::new(Arc::clone(&env));
         let operator_token = parts.config.operator_token.as_ref().map(Hidden::reveal);
-        Ok(Self(Arc::new(Process {
-            principals: Principals::new(
-                Arc::clone(&env),
-                operator_token,
-                outbound.clone(),
-                tasks.clone(),
-            ),
-            schema: schema::build()
+        let schema = || {
+            schema::build()
                 .data(Arc::clone(&env))
                 .data(Arc::clone(&posthog))
                 .data(Arc::clone(&streams))
                 .data(outbound.clone())
                 .data(documents.clone())
                 .data(fronts.clone())
-                .finish(),
+        };
+        Ok(Self(Arc::new(Process {
+            schema: schema().finish(),
+            items: schema().extension(schema::Opened).finish(),
+            principals: Principals::new(
+                Arc::clone(&env),
+                operator_token,
+                outbound.clone(),
+                tasks.clone(),
+            ),
             documents,
             fronts,
             allowances: Allowances::default(),
@@ -262,33 +266,6 @@ impl App {
         response
     }
 
-    /// Runs a subscription for `caller` until it is dropped.
-    pub fn subscribe(
-        &self,
-        caller: &Caller,
-        request: Request,
-        request_id: String,
-    ) -> impl Stream<Item = Response> + Send + use<> {
-        let request =
-            self.with_loaders(self.with_caller(caller, request, &request_id, Origin::default()));
-        let (app, caller) = (self.clone(), caller.clone());
-        let opened = async move {
-            let seated = async {
-                let Admitted { ready, limits } = app.admit(&caller, request).await?;
-                let seat = app.allowances.open(&caller, &limits).map_err(engines)?;
-                Ok((ready, seat))
-            };
-            match seated.await {
-                Ok((ready, seat)) => seated_stream(&app.schema, ready, seat).left_stream(),
-                Err(error) => stream::iter([app.refuse(&caller, error)]).right_stream(),
-            }
-        };
-        stream::once(opened).flatten().map(move |mut response| {
-            gql::seal(&mut response, &request_id);
-            response
-        })
-    }
-
     /// Puts in who asks and, inside a tenant, the `Cx`.
     pub fn with_caller(
         &self,
@@ -358,18 +335,6 @@ impl App {
 struct Admitted {
     ready: Ready,
     limits: Limits,
-}
-
-/// A subscription that has its seat as long as it is there.
-fn seated_stream(
-    schema: &Schema,
-    ready: Ready,
-    seat: Option<Seat>,
-) -> impl Stream<Item = Response> + Send + use<> {
-    schema::subscribe(schema, ready).map(move |response| {
-        let _held = &seat;
-        response
-    })
 }
 
 /// As the engine carries errors.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_graphql::{Request, Response};
 use chrono::{DateTime, Utc};
 use entity::TenantId;
-use futures_util::{Stream, StreamExt as _};
+use futures_util::Stream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -152,12 +152,8 @@ impl Backend for App {
         request: Request,
         meta: RequestMeta,
     ) -> impl Stream<Item = Item> + Send + 'static {
-        let place = Arc::new(StreamPlace::new(meta.last_event_id));
-        let request = request.data(Arc::clone(&place));
-        Self::subscribe(&self, &caller, request, meta.request_id).map(move |response| Item {
-            cursor: place.take(),
-            response,
-        })
+        let request = request.data(Arc::new(StreamPlace::new(meta.last_event_id)));
+        Self::subscribe(&self, caller, request, &meta.request_id)
     }
 
     fn request_time_max(&self) -> Duration {

@@ -741,7 +741,7 @@ async fn another_tenants_ids_and_keys_open_nothing_and_change_nothing() -> anyho
 async fn stream(kit: &Kit, credential: &str, document: &str) -> anyhow::Result<Option<Value>> {
     let caller = kit.app.principals.by_token(credential).await?;
     let request = Request::new(document).variables(Variables::default());
-    let items = kit.app.subscribe(&caller, request, "test".to_owned());
+    let items = kit.subscribe(caller, request);
     let mut items = std::pin::pin!(items);
     match tokio::time::timeout(LISTENED, items.next()).await {
         Ok(Some(item)) => Ok(Some(serde_json::to_value(item)?)),

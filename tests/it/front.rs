@@ -156,7 +156,7 @@ async fn subscriptions_have_ceilings_for_a_contact_and_for_a_tenant() -> anyhow:
         let open = async |token: &str| {
             let caller = kit.app.principals.by_token(token).await.unwrap();
             let request = "subscription { nudges { __typename } }".into();
-            let mut items = Box::pin(kit.app.subscribe(&caller, request, "test".to_owned()));
+            let mut items = Box::pin(kit.subscribe(caller, request));
             let first = tokio::time::timeout(Duration::from_millis(200), items.next()).await;
             match first {
                 Ok(Some(refused)) => {

@@ -6,4 +6,5 @@ mod interaction;
 pub(crate) mod kit;
 mod list;
 mod save;
+mod slow;
 mod stream;

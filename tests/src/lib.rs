@@ -14,11 +14,12 @@ use api::{
     app::{App, Parts, install_crypto},
     base::{Actor, Clock, Cx, Db, DbOptions, Ids, Rng},
     config::{Config, Hidden},
-    tenant,
+    tenant::{self, Caller},
 };
-use async_graphql::{Request, Variables};
+use async_graphql::{Request, Response, Variables};
 use chrono::{DateTime, TimeDelta, TimeZone as _, Utc};
 use entity::{ContactId, TenantId, api_key};
+use futures_util::{Stream, StreamExt as _};
 use serde_json::{Value, json};
 
 pub use database::Kind;
@@ -254,6 +255,17 @@ impl Kit {
             least = least.min(self.app.env.db.statements() - before);
         }
         least
+    }
+
+    /// Subscribes as `caller`, through everything but the transport; gives the answers as they come.
+    pub fn subscribe(
+        &self,
+        caller: Caller,
+        request: Request,
+    ) -> impl Stream<Item = Response> + Send + use<> {
+        self.app
+            .subscribe(caller, request, "test")
+            .map(|item| item.response)
     }
 
     /// Serves the application on a free port until the server is dropped or stopped.

@@ -19,6 +19,7 @@ mod revocation;
 mod role;
 mod secrets;
 mod text;
+mod turn;
 
 pub use audit::Audited;
 pub use batch::Batch;
@@ -42,3 +43,4 @@ pub use revocation::{REVOCATIONS, Revocations};
 pub use role::MemberRole;
 pub use secrets::{Secrets, fingerprint, hex};
 pub use text::{cut, storable, storable_instant, storable_json};
+pub use turn::{Source, SourceItem, Turn};

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use async_graphql::{Context, ID, Object, SimpleObject, Subscription};
 use entity::{ContactId, Id, nudge};
-use futures_util::{Stream, StreamExt};
+use futures_util::{StreamExt as _, stream::BoxStream};
 use sea_orm::QueryFilter;
 
 use self::{
@@ -26,7 +26,7 @@ use super::{
     stream::{self, Streams},
 };
 use crate::base::{
-    Actor, Error, Listing, PageArgs, Result, SortBy,
+    Actor, Error, Listing, PageArgs, Result, SortBy, Turn,
     gql::{self, CxExt, UserErrors, outcome},
     page,
 };
@@ -260,25 +260,27 @@ impl NudgeSubscription {
         ctx: &Context<'_>,
         #[graphql(desc = "The cursor of the last item that the client has.")] after: Option<String>,
         #[graphql(desc = "Only what is shown there, such as `app`.")] surface: Option<String>,
-    ) -> async_graphql::Result<impl Stream<Item = async_graphql::Result<NudgeStreamItem>> + use<>>
-    {
-        if let Some(surface) = &surface {
-            rules::surface_is_fit(surface).map_err(|why| Error::invalid("surface", why))?;
-        }
-        let cx = ctx.cx()?.clone();
-        let streams: &Arc<Streams> = ctx.data_unchecked();
+    ) -> async_graphql::Result<BoxStream<'static, async_graphql::Result<NudgeStreamItem>>> {
         let place = ctx.stream_place();
-        let told = stream::open(
-            cx,
-            Arc::clone(streams),
-            own_contact(ctx)?,
-            place.after(after).as_deref(),
-            surface,
-        )?;
-        Ok(told.map(move |told| {
+        let told = Turn::of(ctx, || {
+            if let Some(surface) = &surface {
+                rules::surface_is_fit(surface).map_err(|why| Error::invalid("surface", why))?;
+            }
+            let streams: &Arc<Streams> = ctx.data_unchecked();
+            stream::open(
+                ctx.cx()?.clone(),
+                Arc::clone(streams),
+                own_contact(ctx)?,
+                place.after(after).as_deref(),
+                surface,
+            )
+        })?;
+        let place = Arc::clone(&place);
+        let told = told.map(move |told| {
             let told = told?;
             place.give(told.cursor());
             Ok(NudgeStreamItem::from(told))
-        }))
+        });
+        Ok(told.boxed())
     }
 }

@@ -51,6 +51,8 @@ pub struct Known {
     document: ExecutableDocument,
     introspects: bool,
     accepted: AtomicBool,
+    /// As the engine is given it for a subscription.
+    settled: OnceLock<ExecutableDocument>,
     /// Its operations, with a plan where one can answer. Made when the engine has accepted the document.
     plans: OnceLock<Vec<(Option<Name>, Option<Plan>)>>,
 }
@@ -64,6 +66,7 @@ impl Known {
             document,
             text: text.into(),
             accepted: AtomicBool::new(false),
+            settled: OnceLock::new(),
             plans: OnceLock::new(),
         })
     }
@@ -110,6 +113,15 @@ impl Known {
         meant?.1.as_ref()
     }
 
+    /// With the one field of each subscription at its root.
+    pub(super) fn settled(&self) -> Result<&ExecutableDocument, ServerError> {
+        if let Some(settled) = self.settled.get() {
+            return Ok(settled);
+        }
+        let settled = subscription::settled(&self.document)?;
+        Ok(self.settled.get_or_init(|| settled))
+    }
+
     /// Takes from an answer that the engine had nothing against the document.
     pub(super) fn learn(&self, response: &Response) {
         let ran = response.data != Value::Null
@@ -134,8 +146,8 @@ impl Known {
             .map_err(|error| vec![error])?;
         let mut request = Request::new("");
         request.operation_name = name;
-        request.set_parsed_query(self.document.clone());
-        subscription::settle(&mut request).map_err(|error| vec![error])?;
+        let settled = subscription::settled(&self.document).map_err(|error| vec![error])?;
+        request.set_parsed_query(settled);
         let answer = VALIDATING.execute(request).await;
         if !answer.errors.is_empty() {
             return Err(answer.errors);

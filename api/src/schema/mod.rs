@@ -20,7 +20,6 @@ use async_graphql::{
     MergedObject, MergedSubscription, Request, Response, SDLExportOptions, SchemaBuilder,
     ServerError, Value,
 };
-use futures_util::{Stream, StreamExt as _, stream};
 
 use crate::{base::Cx, nudge, posthog, tenant as tenant_room};
 pub use contact::Contact;
@@ -30,6 +29,7 @@ pub use event::Event;
 pub use node::{Found, Node};
 pub(crate) use operation::{OperationInput, checked as checked_operations};
 use plan::Planned;
+pub use subscription::{Opened, Subscribed, subscribe, tell};
 
 /// What can be read.
 #[derive(MergedObject, Default)]
@@ -185,21 +185,6 @@ async fn planned(ready: &Ready) -> Option<Planned> {
 /// Whose fields a request asks for.
 pub fn cx_of(request: &Request) -> Option<&Cx> {
     request.data.get(&TypeId::of::<Cx>())?.downcast_ref()
-}
-
-/// Runs a subscription, unless its document asks for more than one field.
-pub fn subscribe(schema: &Schema, ready: Ready) -> impl Stream<Item = Response> + Send + use<> {
-    let (mut request, _) = ready.engines();
-    match subscription::settle(&mut request) {
-        Ok(()) => schema
-            .execute_stream(request)
-            .map(|mut response| {
-                wording::without_quotes(&mut response);
-                response
-            })
-            .left_stream(),
-        Err(error) => stream::iter([Response::from_errors(vec![error])]).right_stream(),
-    }
 }
 
 /// Directives that are the language's own: every client knows them, and no other server exports them.

@@ -1,22 +1,118 @@
-//! The root of a subscription, as the specification asks for it: one field, wherever it stands. The engine streams each field that
-//! stands at the root itself, one or many, and passes over fragments.
+//! Subscriptions: their root, and how their document is run.
+//!
+//! The specification asks for one field at the root, wherever it stands. The engine streams each field that stands at the root itself,
+//! one or many, and passes over fragments.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use async_graphql::{
-    Name, Pos, Positioned, Request, ServerError,
+    CacheControl, Name, Pos, Positioned, Request, Response, ServerError, ValidationResult,
+    Variables,
+    extensions::{Extension, ExtensionContext, ExtensionFactory, NextValidation},
     parser::types::{
-        DocumentOperations, Field, FragmentDefinition, OperationDefinition, OperationType,
-        Selection, SelectionSet,
+        DocumentOperations, ExecutableDocument, Field, FragmentDefinition, OperationDefinition,
+        OperationType, Selection, SelectionSet,
     },
 };
+use futures_util::StreamExt as _;
+
+use super::{Known, Ready, Schema, wording};
+use crate::base::{Source, SourceItem, Turn};
+
+/// For the schema that answers with items: their document was found valid, with its variables, when the subscription was opened.
+pub struct Opened;
+
+impl ExtensionFactory for Opened {
+    fn create(&self) -> Arc<dyn Extension> {
+        Arc::new(Self)
+    }
+}
+
+#[async_trait::async_trait]
+impl Extension for Opened {
+    async fn validation(
+        &self,
+        _: &ExtensionContext<'_>,
+        _: NextValidation<'_>,
+    ) -> Result<ValidationResult, Vec<ServerError>> {
+        Ok(ValidationResult {
+            cache_control: CacheControl::default(),
+            complexity: 0,
+            depth: 0,
+        })
+    }
+}
+
+/// What it takes to answer an open subscription.
+pub struct Subscribed {
+    known: Arc<Known>,
+    operation_name: Option<Box<str>>,
+    variables: Variables,
+}
+
+impl Subscribed {
+    /// The request that answers with `item`, for [`tell`].
+    pub fn request(&self, item: SourceItem) -> Request {
+        let mut request = Request::new("").variables(self.variables.clone());
+        request.operation_name = self.operation_name.as_deref().map(str::to_owned);
+        // It was settled when the subscription was opened.
+        if let Ok(settled) = self.known.settled() {
+            request.set_parsed_query(settled.clone());
+        }
+        request.data(Turn::tell(item))
+    }
+}
+
+/// Opens a subscription, unless its document asks for more than one field.
+///
+/// # Errors
+/// The answer that is its only one.
+pub async fn subscribe(schema: &Schema, ready: Ready) -> Result<(Subscribed, Source), Response> {
+    let Ready {
+        mut request, known, ..
+    } = ready;
+    let refused = |error| Response::from_errors(vec![error]);
+    request.set_parsed_query(known.settled().map_err(refused)?.clone());
+    let subscribed = Subscribed {
+        operation_name: request.operation_name.as_deref().map(Into::into),
+        variables: request.variables.clone(),
+        known,
+    };
+    let turn = Turn::open();
+    if let Some(response) = first(schema, request.data(Arc::clone(&turn))).await {
+        return Err(response);
+    }
+    match turn.source() {
+        Some(source) => Ok((subscribed, source)),
+        None => Err(unanswered()),
+    }
+}
+
+/// Answers an open subscription with one item. The schema is one of [`Opened`].
+pub async fn tell(schema: &Schema, request: Request) -> Response {
+    first(schema, request).await.unwrap_or_else(unanswered)
+}
+
+async fn first(schema: &Schema, request: Request) -> Option<Response> {
+    let mut response = schema.execute_stream(request).next().await?;
+    wording::without_quotes(&mut response);
+    Some(response)
+}
+
+/// The field was asked and said nothing: it is none that takes turns.
+fn unanswered() -> Response {
+    let error =
+        crate::base::Error::Internal(anyhow::anyhow!("a subscription's field gave nothing"));
+    let error = async_graphql::Error::from(error).into_server_error(Pos::default());
+    Response::from_errors(vec![error])
+}
 
 /// Makes the one field of each subscription stand at its root. To be called within the limits: fragments end, and are few.
 ///
 /// # Errors
-/// The document does not parse, or a subscription in it asks for several fields, for introspection, or for a field that can be skipped.
-pub(super) fn settle(request: &mut Request) -> Result<(), ServerError> {
-    let mut document = request.parsed_query()?.clone();
+/// A subscription in it asks for several fields, for introspection, or for a field that can be skipped.
+pub(super) fn settled(document: &ExecutableDocument) -> Result<ExecutableDocument, ServerError> {
+    let mut document = document.clone();
     let fragments = &document.fragments;
     match &mut document.operations {
         DocumentOperations::Single(operation) => settle_operation(&mut operation.node, fragments)?,
@@ -26,8 +122,7 @@ pub(super) fn settle(request: &mut Request) -> Result<(), ServerError> {
             }
         }
     }
-    request.set_parsed_query(document);
-    Ok(())
+    Ok(document)
 }
 
 fn settle_operation(

@@ -18,18 +18,16 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use chrono::{DateTime, Utc};
-use futures_util::{FutureExt as _, future::BoxFuture};
+use futures_channel::mpsc;
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
 use serde_json::Value;
-use tokio::{
-    sync::mpsc,
-    time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until, timeout},
-};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until, timeout};
+use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 
 use self::{
     message::{ClientMessage, Close, say},
-    operation::{Reply, Speaker, stream_out},
+    operation::{Reply, Speaker, answered, opened, stream_out},
 };
 use super::{
     BODY_BYTES_MAX, Backend, Channel, Refused, RequestMeta, SUBSCRIPTIONS_MAX, answer,
@@ -58,11 +56,12 @@ const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long a closed socket is kept, so that the peer reads why: a socket dropped with bytes unread resets the connection.
 const FAREWELL_TIME_MAX: Duration = Duration::from_secs(2);
 
-/// Messages of all operations that wait for the socket.
+/// Messages of all operations that wait for the socket, besides one of each.
 const QUEUE_MAX: usize = 16;
 
-/// The read buffer of a socket, in bytes. The library's own default of 128 KiB would be most of what an idle subscriber costs.
-const READ_BUFFER_BYTES: usize = 2048;
+/// The read buffer of a socket, in bytes: what an idle subscriber says fits into it, and what is longer takes several reads. The
+/// library's own default of 128 KiB would be most of what a subscriber costs.
+const READ_BUFFER_BYTES: usize = 256;
 
 pub(super) fn is_upgrade(request: &Request) -> bool {
     request.method() == Method::GET
@@ -93,12 +92,18 @@ pub(super) async fn upgrade<B: Backend>(backend: B, head: Head, request: Request
         upgrade.set_selected_protocol(protocol);
     }
     let tracked = backend.tasks().token();
+    // The session is a task of its own, and boxed: the library's holds the socket once for each of its steps, as long as it is there.
     let session = async move |socket: WebSocket| {
         let _tracked = tracked;
+        let tasks = backend.tasks().clone();
         if spoken {
-            Session::new(backend, head, socket).serve().await;
+            tasks.spawn(
+                Session::new(backend, head, socket)
+                    .serve()
+                    .in_current_span(),
+            );
         } else {
-            hang_up(socket, End::Close(Close::wrong_subprotocol())).await;
+            tasks.spawn(hang_up(socket, End::Close(Close::wrong_subprotocol())));
         }
     };
     let span = tracing::Span::current();
@@ -129,7 +134,7 @@ struct Operation {
     number: u64,
     is_subscription: bool,
     /// Cancels the subscription or query. A mutation runs to its end.
-    _stop: DropGuard,
+    _cancelled: Option<AbortOnDropHandle<()>>,
 }
 
 /// How a session ends.
@@ -174,13 +179,13 @@ struct Session<B: Backend> {
 }
 
 impl<B: Backend> Session<B> {
-    fn new(backend: B, head: Head, socket: WebSocket) -> Self {
+    fn new(backend: B, head: Head, socket: WebSocket) -> Box<Self> {
         let (replies, queue) = mpsc::channel(QUEUE_MAX);
         let now = Instant::now();
         let phase = Phase::Silent {
             until: now + INIT_TIME_MAX,
         };
-        Self {
+        Box::new(Self {
             backend,
             head,
             socket,
@@ -191,18 +196,27 @@ impl<B: Backend> Session<B> {
             queue,
             heard_at: now,
             drain_until: None,
-        }
+        })
     }
 
-    async fn serve(mut self) {
+    async fn serve(mut self: Box<Self>) {
         let Err(end) = self.run().await;
         // the operations are dropped, and their subscriptions cancelled, before the farewell
-        let socket = self.socket;
-        drop(self.operations);
-        drop(self.queue);
-        hang_up(socket, end).await;
+        self.farewell(end).await;
     }
 
+    fn farewell(self: Box<Self>, end: End) -> BoxFuture<'static, ()> {
+        let Self {
+            socket,
+            operations,
+            queue,
+            ..
+        } = *self;
+        drop((operations, queue));
+        hang_up(socket, end).boxed()
+    }
+
+    /// What is rare is boxed: the session waits nearly all of its life, and would carry the size of the largest of them.
     async fn run(&mut self) -> Result<std::convert::Infallible, End> {
         let stopping = self.backend.stopping();
         let mut pings = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
@@ -211,7 +225,7 @@ impl<B: Backend> Session<B> {
             let alarm = self.alarm();
             let event = tokio::select! {
                 heard = self.socket.recv() => Event::Heard(heard),
-                Some(reply) = self.queue.recv() => Event::Reply(reply),
+                Some(reply) = self.queue.next() => Event::Reply(reply),
                 asked = asked(&mut self.phase) => Event::Asked(asked),
                 _ = pings.tick() => Event::Ping,
                 () = sleep_until(alarm) => Event::Alarm,
@@ -222,7 +236,7 @@ impl<B: Backend> Session<B> {
             match event {
                 Event::Heard(Some(Ok(message))) => {
                     self.heard_at = Instant::now();
-                    self.hear(message).await?;
+                    self.hear(message).boxed().await?;
                 }
                 Event::Heard(Some(Err(error))) => {
                     tracing::debug!(%error, "a websocket could not be read");
@@ -231,9 +245,9 @@ impl<B: Backend> Session<B> {
                     )));
                 }
                 Event::Heard(None) => return Err(End::Gone),
-                Event::Reply(reply) => self.pass_on(reply).await?,
-                Event::Asked(outcome) => self.open(outcome).await?,
-                Event::Ping => self.ping().await?,
+                Event::Reply(reply) => self.pass_on(reply).boxed().await?,
+                Event::Asked(outcome) => self.open(outcome).boxed().await?,
+                Event::Ping => self.ping().boxed().await?,
                 Event::Alarm => self.check_time()?,
                 Event::Stopping => self.drain_until = Some(Instant::now() + DRAIN_TIME_MAX),
             }
@@ -323,7 +337,8 @@ impl<B: Backend> Session<B> {
             return Err(Close::too_many_inits().into());
         };
         let backend = self.backend.clone();
-        let credential = authorization.or_else(|| self.head.credential.clone());
+        let given = self.head.credential.take();
+        let credential = authorization.or(given);
         let origin = self.head.origin.clone();
         let tenant = tenant.or_else(|| self.head.tenant.clone());
         self.phase = Phase::Asking(
@@ -390,43 +405,38 @@ impl<B: Backend> Session<B> {
             last_event_id: None,
         };
         let is_subscription = operation == OperationType::Subscription;
-        let stop = CancellationToken::new();
-        let speaker = Speaker {
+        let mut speaker = Speaker {
             id: id.clone(),
             number: self.count,
             replies: self.replies.clone(),
         };
         let (backend, caller) = (self.backend.clone(), caller.clone());
-        let work = async move {
-            if is_subscription {
-                stream_out(backend, caller, request, meta, speaker).await
-            } else {
-                speaker
-                    .answer(&execute(&backend, caller, request, meta).await)
-                    .await
-            }
-        };
-        let stopped = (operation != OperationType::Mutation).then(|| stop.clone());
-        self.backend.tasks().spawn(
-            async move {
-                match stopped {
-                    // what it waits for borrows nothing, so it is dropped here, wherever it waits
-                    Some(stopped) => {
-                        stopped.run_until_cancelled(work).await;
-                    }
-                    None => {
-                        let _ = work.await;
-                    }
+        let tasks = self.backend.tasks();
+        let task = if is_subscription {
+            let subscription = opened(&id, backend, caller, request, meta);
+            tasks.spawn(
+                async move {
+                    let _ = stream_out(subscription, speaker).await;
                 }
-            }
-            .in_current_span(),
-        );
+                .in_current_span(),
+            )
+        } else {
+            tasks.spawn(
+                async move {
+                    let answer = execute(&backend, caller, request, meta).await;
+                    let _ = speaker.say(answered(&speaker.id, &answer)).await;
+                }
+                .in_current_span(),
+            )
+        };
         self.operations.insert(
             id,
             Operation {
                 number: self.count,
                 is_subscription,
-                _stop: stop.drop_guard(),
+                // what it waits for borrows nothing, so it is dropped wherever it waits
+                _cancelled: (operation != OperationType::Mutation)
+                    .then(|| AbortOnDropHandle::new(task)),
             },
         );
         self.count += 1;
@@ -442,10 +452,10 @@ impl<B: Backend> Session<B> {
         {
             return Ok(());
         }
-        if reply.is_last {
+        if reply.said.is_last {
             self.operations.remove(&reply.id);
         }
-        for text in reply.texts {
+        for text in reply.said.texts {
             self.send(text).await?;
         }
         Ok(())

@@ -9,7 +9,9 @@ use std::{
 };
 
 use entity::{ContactId, TenantId};
-use tokio::sync::{Notify, mpsc, oneshot};
+use futures_channel::mpsc;
+use futures_util::StreamExt as _;
+use tokio::sync::{Notify, oneshot};
 
 use super::Frame;
 use crate::base::LogPlace;
@@ -54,7 +56,7 @@ struct Seated {
     surface: Option<Box<str>>,
     /// Absent once used.
     begin: Option<oneshot::Sender<LogPlace>>,
-    /// Absent once it overflowed. Frames are shared: a channel sets room aside for 32 of what it carries.
+    /// Absent once it overflowed.
     queue: Option<mpsc::Sender<Arc<Frame>>>,
     missed: Arc<AtomicU32>,
 }
@@ -85,7 +87,8 @@ impl Streams {
         contacts: Vec<ContactId>,
         surface: Option<&str>,
     ) -> Seat {
-        let (queue, frames) = mpsc::channel(QUEUE_FRAMES);
+        // The one sender has a place besides. Tokio's channel would set room aside for 32 frames and keep its ends cache lines apart.
+        let (queue, frames) = mpsc::channel(QUEUE_FRAMES - 1);
         let (begins, begin) = oneshot::channel();
         let missed = Arc::new(AtomicU32::new(0));
         let number = hub.room().seat(Seated {
@@ -221,7 +224,7 @@ impl Room {
             }
             let told = seated
                 .queue
-                .as_ref()
+                .as_mut()
                 .map(|queue| queue.try_send(Arc::clone(frame)));
             if !matches!(told, Some(Ok(()))) {
                 seated.queue = None;
@@ -263,7 +266,7 @@ impl Seat {
     }
     /// The next frame; `None` when it lagged behind, or the process stops.
     pub(super) async fn next(&mut self) -> Option<Arc<Frame>> {
-        self.frames.recv().await
+        self.frames.next().await
     }
     /// How many frames it missed, if it lagged behind.
     pub(super) fn missed(&self) -> Option<u32> {

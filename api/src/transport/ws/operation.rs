@@ -1,9 +1,16 @@
 //! What one operation says: the messages that it hands over to its socket.
 
-use std::{panic::AssertUnwindSafe, pin::pin};
+use std::{
+    future::ready,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
-use futures_util::{StreamExt as _, stream};
-use tokio::sync::mpsc;
+use async_graphql::Response;
+use futures_channel::mpsc;
+use futures_util::{
+    SinkExt as _, StreamExt as _,
+    stream::{self, BoxStream},
+};
 
 use super::message::say;
 use crate::transport::{
@@ -15,6 +22,11 @@ use crate::transport::{
 pub(super) struct Reply {
     pub(super) id: String,
     pub(super) number: u64,
+    pub(super) said: Said,
+}
+
+/// What an operation says at once.
+pub(super) struct Said {
     pub(super) texts: Vec<String>,
     pub(super) is_last: bool,
 }
@@ -30,60 +42,81 @@ pub(super) struct Speaker {
 }
 
 impl Speaker {
-    async fn say(&self, texts: Vec<String>, is_last: bool) -> Result<(), Unheard> {
-        self.replies
-            .send(Reply {
-                id: self.id.clone(),
-                number: self.number,
-                texts,
-                is_last,
-            })
-            .await
-            .map_err(|_| Unheard)
-    }
-
-    /// The answer of a query or mutation: its only one.
-    pub(super) async fn answer(&self, response: &async_graphql::Response) -> Result<(), Unheard> {
-        if is_request_error(response) {
-            self.say(vec![say::error(&self.id, response)], true).await
-        } else {
-            self.say(
-                vec![say::next(&self.id, response), say::complete(&self.id)],
-                true,
-            )
-            .await
-        }
+    pub(super) async fn say(&mut self, said: Said) -> Result<(), Unheard> {
+        let reply = Reply {
+            id: self.id.clone(),
+            number: self.number,
+            said,
+        };
+        self.replies.send(reply).await.map_err(|_| Unheard)
     }
 }
 
-/// Passes the answers of a subscription on, until it ends, fails or is cancelled. A stream that always has a next item never
-/// lets its task see the cancellation, so it must end here when nobody hears it.
-pub(super) async fn stream_out<B: Backend>(
+/// The answer of a query or mutation: its only one.
+pub(super) fn answered(id: &str, response: &Response) -> Said {
+    let texts = if is_request_error(response) {
+        vec![say::error(id, response)]
+    } else {
+        vec![say::next(id, response), say::complete(id)]
+    };
+    Said {
+        texts,
+        is_last: true,
+    }
+}
+
+/// Opens a subscription and gives what it says. A panic, while it opens or while it runs, is an answer, and its last one.
+pub(super) fn opened<B: Backend>(
+    id: &str,
     backend: B,
     caller: B::Caller,
     request: async_graphql::Request,
     meta: RequestMeta,
-    speaker: Speaker,
-) -> Result<(), Unheard> {
-    let request_id = meta.request_id.clone();
-    // opened inside the stream, so that a panic while opening is caught like one while it runs
-    let responses = stream::once(async move { backend.subscribe(caller, request, meta) }).flatten();
-    let mut responses = pin!(AssertUnwindSafe(responses).catch_unwind());
-    while let Some(item) = responses.next().await {
+) -> BoxStream<'static, Said> {
+    let id: Box<str> = id.into();
+    let request_id: Box<str> = meta.request_id.as_str().into();
+    let say = move |item: Result<Item, _>| {
         let response = if let Ok(Item { response, .. }) = item {
             response
         } else {
             tracing::error!(request_id, "a subscription panicked");
             answer::failure(&Failure::internal(), &request_id)
         };
-        if is_request_error(&response) {
-            return speaker
-                .say(vec![say::error(&speaker.id, &response)], true)
-                .await;
+        let is_last = is_request_error(&response);
+        let text = if is_last {
+            say::error(&id, &response)
+        } else {
+            say::next(&id, &response)
+        };
+        Said {
+            texts: vec![text],
+            is_last,
         }
-        speaker
-            .say(vec![say::next(&speaker.id, &response)], false)
-            .await?;
+    };
+    match catch_unwind(AssertUnwindSafe(|| {
+        backend.subscribe(caller, request, meta)
+    })) {
+        Ok(items) => AssertUnwindSafe(items).catch_unwind().map(say).boxed(),
+        Err(panic) => stream::once(ready(Err(panic))).map(say).boxed(),
     }
-    speaker.say(vec![say::complete(&speaker.id)], true).await
+}
+
+/// Passes on what a subscription says, until it ends, fails or is cancelled. A stream that always has a next item never lets its
+/// task see the cancellation, so it must end here when nobody hears it.
+pub(super) async fn stream_out(
+    mut subscription: BoxStream<'static, Said>,
+    mut speaker: Speaker,
+) -> Result<(), Unheard> {
+    while let Some(said) = subscription.next().await {
+        let is_last = said.is_last;
+        speaker.say(said).await?;
+        if is_last {
+            return Ok(());
+        }
+    }
+    let complete = Said {
+        texts: vec![say::complete(&speaker.id)],
+        is_last: true,
+    };
+    speaker.say(complete).await
 }

@@ -1,0 +1,102 @@
+//! Open subscriptions, of which there are many at once, all waiting.
+
+use std::sync::Arc;
+
+use async_graphql::Request;
+use futures_util::{
+    FutureExt as _, Stream, StreamExt as _,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
+
+use super::{Admitted, App, engines};
+use crate::{
+    base::{
+        Origin, SourceItem,
+        gql::{self, StreamPlace},
+    },
+    schema::{self, Subscribed},
+    tenant::{Caller, Seat},
+    transport::Item,
+};
+
+/// What lives as long as a subscription.
+struct Open {
+    app: App,
+    caller: Caller,
+    request_id: Box<str>,
+    subscribed: Subscribed,
+    _seat: Option<Seat>,
+}
+
+impl App {
+    /// Runs a subscription for `caller` until it is dropped.
+    pub fn subscribe(
+        &self,
+        caller: Caller,
+        request: Request,
+        request_id: &str,
+    ) -> impl Stream<Item = Item> + Send + use<> {
+        stream::once(self.clone().open(caller, request, request_id.into())).flatten()
+    }
+
+    /// Boxed, like all that happens while a subscription does not wait: it would carry the size of the largest of them.
+    fn open(
+        self,
+        caller: Caller,
+        request: Request,
+        request_id: Box<str>,
+    ) -> BoxFuture<'static, BoxStream<'static, Item>> {
+        async move {
+            let request = self.with_caller(&caller, request, &request_id, Origin::default());
+            let opened = async {
+                let Admitted { ready, limits } = self.admit(&caller, request).await?;
+                let seat = self.allowances.open(&caller, &limits).map_err(engines)?;
+                Ok((schema::subscribe(&self.schema, ready).await, seat))
+            };
+            let mut refused = match opened.await {
+                Ok((Ok((subscribed, source)), seat)) => {
+                    let open = Arc::new(Open {
+                        app: self,
+                        caller,
+                        request_id,
+                        subscribed,
+                        _seat: seat,
+                    });
+                    return source
+                        .then(move |item| Arc::clone(&open).tell(item))
+                        .boxed();
+                }
+                Ok((Err(response), _)) => response,
+                Err(error) => self.refuse(&caller, error),
+            };
+            gql::seal(&mut refused, &request_id);
+            stream::iter([Item {
+                cursor: None,
+                response: refused,
+            }])
+            .boxed()
+        }
+        .boxed()
+    }
+}
+
+impl Open {
+    fn tell(self: Arc<Self>, item: SourceItem) -> BoxFuture<'static, Item> {
+        async move {
+            let place = Arc::new(StreamPlace::default());
+            let request = self.subscribed.request(item).data(Arc::clone(&place));
+            let request =
+                self.app
+                    .with_caller(&self.caller, request, &self.request_id, Origin::default());
+            let request = self.app.with_loaders(request);
+            let mut response = schema::tell(&self.app.items, request).await;
+            gql::seal(&mut response, &self.request_id);
+            Item {
+                cursor: place.take(),
+                response,
+            }
+        }
+        .boxed()
+    }
+}
