@@ -28,6 +28,7 @@ pub use dead_letter::DeadLetter;
 pub use document::{Documents, Hash, Known};
 pub use event::Event;
 pub use node::{Found, Node};
+pub use operation::Operation;
 pub(crate) use operation::{OperationInput, checked as checked_operations};
 use plan::Planned;
 
