@@ -20,6 +20,7 @@ mod isolation;
 mod lanes;
 mod limits;
 mod nudge;
+mod pages;
 mod persisted;
 mod posthog;
 mod rows;
