@@ -6,6 +6,7 @@
 )]
 
 mod architecture;
+mod cli;
 mod contact;
 mod coverage;
 mod crash;
