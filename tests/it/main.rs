@@ -29,5 +29,6 @@ mod schema;
 mod serve;
 mod tenant;
 mod transport;
+mod variables;
 mod wire;
 mod worker;

@@ -10,6 +10,8 @@ mod mutation;
 mod node;
 mod operation;
 mod plan;
+mod shape;
+mod sight;
 mod subscription;
 mod tenant;
 mod wording;
@@ -17,12 +19,15 @@ mod wording;
 use std::{any::TypeId, sync::Arc};
 
 use async_graphql::{
-    MergedObject, MergedSubscription, Request, Response, SDLExportOptions, SchemaBuilder,
-    ServerError, Value,
+    MergedObject, MergedSubscription, Pos, Request, Response, SDLExportOptions, SchemaBuilder,
+    ServerError, ValidationMode, Value,
 };
 use futures_util::{Stream, StreamExt as _, stream};
 
-use crate::{base::Cx, nudge, posthog, tenant as tenant_room};
+use crate::{
+    base::{Actor, Cx},
+    nudge, posthog, tenant as tenant_room,
+};
 pub use contact::Contact;
 pub use dead_letter::DeadLetter;
 pub use document::{Documents, Hash, Known};
@@ -66,7 +71,13 @@ pub struct Subscription(nudge::Subscription);
 
 pub type Schema = async_graphql::Schema<Query, Mutation, Subscription>;
 
-/// The schema, to which the composition root adds what its fields reach for.
+/// The schema for [`execute`] and [`subscribe`], which give its engine nothing that is not valid: it is not validated again. The
+/// composition root adds what the fields reach for.
+pub fn executing() -> SchemaBuilder<Query, Mutation, Subscription> {
+    build().validation_mode(ValidationMode::Fast)
+}
+
+/// The schema.
 pub fn build() -> SchemaBuilder<Query, Mutation, Subscription> {
     Schema::build(
         Query::default(),
@@ -115,13 +126,35 @@ impl Ready {
         self.known.introspects()
     }
 
+    /// Whether the document is valid, which is found out once, and the variables are what its operation declares; else the answer.
+    async fn check(&self) -> Result<(), Response> {
+        self.known.accept().await.map_err(refused)?;
+        let name = self.request.operation_name.as_deref();
+        let errors = match ::document::executed(self.known.document(), name) {
+            Some(operation) => shape::check_variables(&operation.node, &self.request.variables),
+            // the engine says which one is missing
+            None => vec![],
+        };
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(Response::from_errors(errors))
+        }
+    }
+
+    /// Where the document names something that a browser's `actor` cannot see, whether or not there is such a thing. `None` where it
+    /// does not, and for everybody else.
+    pub fn beyond_sight(&self, actor: &Actor) -> Option<Pos> {
+        self.known.beyond_sight(actor)
+    }
+
     /// The request as the engine takes it.
-    fn engines(self) -> (Request, Arc<Known>) {
+    fn engines(self) -> Request {
         let Self {
             mut request, known, ..
         } = self;
         request.set_parsed_query(known.document().clone());
-        (request, known)
+        request
     }
 }
 
@@ -150,8 +183,22 @@ pub struct Answered {
     pub values: usize,
 }
 
-/// Executes a query or a mutation: by its plan, if it has one that answers, or else by the engine.
+/// The answer to a document that is not valid.
+fn refused(errors: Vec<ServerError>) -> Response {
+    let mut response = Response::from_errors(errors);
+    wording::without_quotes(&mut response);
+    response
+}
+
+/// Executes a query or a mutation, if it is valid: by its plan, if it has one that answers, or else by the engine.
 pub async fn execute(schema: &Schema, ready: Ready) -> Answered {
+    if let Err(response) = Box::pin(ready.check()).await {
+        return Answered {
+            response,
+            lane: Lane::Engine,
+            values: 0,
+        };
+    }
     if let Some(Planned { data, values }) = Box::pin(planned(&ready)).await {
         return Answered {
             response: Response::new(data),
@@ -159,10 +206,9 @@ pub async fn execute(schema: &Schema, ready: Ready) -> Answered {
             values,
         };
     }
-    let (request, known) = ready.engines();
+    let request = ready.engines();
     // on the heap: a future of this size is copied from frame to frame otherwise, in a debug build
     let mut response = Box::pin(schema.execute(request)).await;
-    known.learn(&response);
     wording::without_quotes(&mut response);
     Answered {
         values: values(&response.data),
@@ -178,19 +224,28 @@ async fn planned(ready: &Ready) -> Option<Planned> {
     plan.run(cx, &request.variables).await
 }
 
-/// Runs a subscription, unless its document asks for more than one field.
+/// Runs a subscription, if it is valid and asks for one field.
 pub fn subscribe(schema: &Schema, ready: Ready) -> impl Stream<Item = Response> + Send + use<> {
-    let (mut request, _) = ready.engines();
-    match subscription::settle(&mut request) {
-        Ok(()) => schema
-            .execute_stream(request)
-            .map(|mut response| {
-                wording::without_quotes(&mut response);
-                response
-            })
-            .left_stream(),
-        Err(error) => stream::iter([Response::from_errors(vec![error])]).right_stream(),
-    }
+    let schema = schema.clone();
+    let opened = async move {
+        let settled = async {
+            ready.check().await?;
+            let mut request = ready.engines();
+            subscription::settle(&mut request).map_err(|error| refused(vec![error]))?;
+            Ok(request)
+        };
+        match Box::pin(settled).await {
+            Ok(request) => schema
+                .execute_stream(request)
+                .map(|mut response| {
+                    wording::without_quotes(&mut response);
+                    response
+                })
+                .left_stream(),
+            Err(response) => stream::iter([response]).right_stream(),
+        }
+    };
+    stream::once(opened).flatten()
 }
 
 /// Directives that are the language's own: every client knows them, and no other server exports them.
