@@ -118,7 +118,7 @@ impl App {
         let fronts = Fronts::new(Arc::clone(&env));
         let operator_token = parts.config.operator_token.as_ref().map(Hidden::reveal);
         let schema = || {
-            schema::build()
+            schema::executing()
                 .data(Arc::clone(&env))
                 .data(Arc::clone(&posthog))
                 .data(Arc::clone(&streams))
@@ -210,6 +210,15 @@ impl App {
             && is_in_browsers(&caller.actor)
         {
             return Err(engines(Error::Forbidden));
+        }
+        if self.config.environment == Environment::Production
+            && let Some(pos) = ready.beyond_sight(&caller.actor)
+        {
+            // the same answer, whether it is hidden or not there
+            return Err(ServerError {
+                locations: vec![pos],
+                ..engines(Error::Forbidden)
+            });
         }
         if ready.cost > limits.cost_max as usize {
             return Err(engines(Error::TooComplex(format!(

@@ -363,9 +363,18 @@ async fn list_tenants(app: &App, as_json: bool, out: &mut impl Write) -> anyhow:
     Ok(())
 }
 
+/// A tenant that is there, for the command line to change.
+async fn cx_of(app: &App, tenant: &str) -> anyhow::Result<Cx> {
+    let id = TenantId::parse(tenant).with_context(|| format!("{tenant:?} is not a tenant's id"))?;
+    let cx = app.cx(id, Actor::System);
+    if tenant::tenant(&cx.db()).await?.is_none() {
+        bail!("there is no tenant {id}");
+    }
+    Ok(cx)
+}
+
 async fn set_limits(app: &App, limits: &TenantLimits, out: &mut impl Write) -> anyhow::Result<()> {
-    let tenant = TenantId::parse(&limits.tenant)
-        .with_context(|| format!("{:?} is not a tenant's id", limits.tenant))?;
+    let cx = cx_of(app, &limits.tenant).await?;
     let new: NewLimits = [
         limits.cost_max,
         limits.points_per_minute,
@@ -373,8 +382,7 @@ async fn set_limits(app: &App, limits: &TenantLimits, out: &mut impl Write) -> a
         limits.subscriptions_max,
         limits.contact_subscriptions_max,
     ];
-    let front = app
-        .cx(tenant, Actor::System)
+    let front = cx
         .write(async |tx| tenant::set_limits(tx, new).await)
         .await?;
     let limits = front.limits;
@@ -403,12 +411,7 @@ async fn set_limits(app: &App, limits: &TenantLimits, out: &mut impl Write) -> a
 }
 
 async fn create_key(app: &App, new: KeyCreate, out: &mut impl Write) -> anyhow::Result<()> {
-    let tenant = TenantId::parse(&new.tenant)
-        .with_context(|| format!("{:?} is not a tenant's id", new.tenant))?;
-    let cx = Cx::new(Arc::clone(&app.env), tenant, Actor::System);
-    if tenant::tenant(&cx.db()).await?.is_none() {
-        bail!("there is no tenant {tenant}");
-    }
+    let cx = cx_of(app, &new.tenant).await?;
     let key = NewKey {
         kind: match new.kind {
             KeyKind::Secret => api_key::Kind::Secret,

@@ -17,11 +17,11 @@ export default [
         "error",
         { types: true, rootField: true, DirectiveDefinition: true, EnumValueDefinition: true, FieldDefinition: true, InputValueDefinition: true },
       ],
-      // Every list is a connection that can grow without bound; `userErrors`, `scopes` or `ids` cannot.
-      "@graphql-eslint/relay-edge-types": ["error", { withEdgeSuffix: true, shouldImplementNode: false, listTypeCanWrapOnlyEdgeType: false }],
+      // As it ships, but for one: what can grow without bound is a connection; `userErrors`, `scopes` or `ids` cannot, and are plain lists.
+      "@graphql-eslint/relay-edge-types": ["error", { withEdgeSuffix: true, shouldImplementNode: true, listTypeCanWrapOnlyEdgeType: false }],
       // An issuer's own word for itself is `iss`, the issuer.
       "@graphql-eslint/no-typename-prefix": "off",
-      // What has an id is a Node, but entries of the audit log and trusted documents, which their own lists show. These have none: wrappers by convention, and values that are nothing without what holds them.
+      // What has an id is a Node. These have none: wrappers by convention, and values that are nothing without what holds them.
       "@graphql-eslint/strict-id-in-types": [
         "error",
         {

@@ -48,7 +48,7 @@ use Answer::{Code, Data, Silence};
 struct Try {
     field: &'static str,
     by: By,
-    /// Capitals stand for the victim's ids: `CONTACT`, `IDENTIFIER`, `EVENT`, `ISSUER`, `KEY`, `METRIC`, `NUDGE`, `OPERATION`,
+    /// Capitals stand for the victim's ids: `CONTACT`, `ENTRY`, `IDENTIFIER`, `EVENT`, `ISSUER`, `KEY`, `METRIC`, `NUDGE`, `OPERATION`,
     /// `VERSION`, `DELIVERY`, `LETTER`, `POSTHOG`, `TENANT`.
     document: &'static str,
     answer: Answer,
@@ -133,8 +133,10 @@ const TRIES: &[Try] = &[
     tried(
         "nodes",
         Key,
-        r#"{ nodes(ids: ["CONTACT", "EVENT", "KEY", "METRIC", "NUDGE", "DELIVERY", "LETTER", "TENANT", "POSTHOG", "IDENTIFIER", "VERSION"]) { id } }"#,
-        Data(r#"{"nodes": [null, null, null, null, null, null, null, null, null, null, null]}"#),
+        r#"{ nodes(ids: ["CONTACT", "EVENT", "KEY", "METRIC", "NUDGE", "DELIVERY", "LETTER", "TENANT", "POSTHOG", "IDENTIFIER", "VERSION", "ENTRY", "ISSUER", "OPERATION"]) { id } }"#,
+        Data(
+            r#"{"nodes": [null, null, null, null, null, null, null, null, null, null, null, null, null, null]}"#,
+        ),
     ),
     tried(
         "nudge",
@@ -435,7 +437,7 @@ impl Victim {
             nudge: Id::parse(&nudge_id).unwrap(),
         };
         let (delivery_id, letter_id, posthog_id) = rows.add(&tenant.cx).await?;
-        let shown = "query($contact: ID!, $nudge: ID!) { contact(id: $contact) { identifiers { id } } nudge(id: $nudge) { liveVersion { id } } }";
+        let shown = "query($contact: ID!, $nudge: ID!) { contact(id: $contact) { identifiers { id } } nudge(id: $nudge) { liveVersion { id } } auditLog(first: 1) { edges { node { id } } } }";
         let ids = json!({"contact": contact_id, "nudge": nudge_id});
         let shown = ask(kit, sk, shown, ids).await;
         let text = |id: &Value| id.as_str().unwrap().to_owned();
@@ -443,6 +445,7 @@ impl Victim {
             ids: vec![
                 ("CONTACT", contact_id),
                 ("DELIVERY", delivery_id),
+                ("ENTRY", text(&shown["auditLog"]["edges"][0]["node"]["id"])),
                 ("EVENT", event_id),
                 (
                     "IDENTIFIER",
@@ -515,15 +518,18 @@ impl Victim {
 #[tokio::test]
 async fn whoever_may_read_an_object_finds_it_by_its_id() -> anyhow::Result<()> {
     /// What stands for an object of each type, and whether the contact that it is about may read it.
-    const TYPES: [(&str, &str, bool); 11] = [
+    const TYPES: [(&str, &str, bool); 14] = [
         ("CONTACT", "Contact", true),
         ("DELIVERY", "NudgeDelivery", true),
+        ("ENTRY", "AuditEntry", false),
         ("EVENT", "Event", true),
         ("IDENTIFIER", "Identifier", true),
+        ("ISSUER", "Issuer", false),
         ("KEY", "ApiKey", false),
         ("LETTER", "DeadLetter", false),
         ("METRIC", "Metric", false),
         ("NUDGE", "Nudge", false),
+        ("OPERATION", "Operation", false),
         ("POSTHOG", "PosthogIntegration", false),
         ("TENANT", "Tenant", false),
         ("VERSION", "NudgeVersion", false),

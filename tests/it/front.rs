@@ -259,6 +259,35 @@ async fn in_production_browsers_credentials_see_nothing_of_the_schema() -> anyho
                 assert_eq!(answer["errors"][0]["extensions"]["code"], "FORBIDDEN");
             }
         }
+        // what is hidden, and what is not there, under a name of the same length
+        for (hidden, missing) in [
+            ("{ tenants { totalCount } }", "{ tenantz { totalCount } }"),
+            ("{ tenant { name } }", "{ tenanz { name } }"),
+            ("{ ...F } fragment F on Query { contacts { totalCount } }", "{ ...F } fragment F on Query { contactz { totalCount } }"),
+            ("{ contacts(first: 1) { totalCount } }", "{ contactz(first: 1) { totalCount } }"),
+            ("{ contacts(first: 1) { totalCount } }", "{ contacts(fjrst: 1) { totalCount } }"),
+            ("{ contacts(first: 1) { totalCount } }", "{ contacts(first: 1) { totalCounz } }"),
+            ("{ __typename ... on TenantLimits { costMax } }", "{ __typename ... on TenantLimitz { costMax } }"),
+            ("{ ...F } fragment F on TenantLimits { costMax }", "{ ...F } fragment F on TenantLimitz { costMax }"),
+            ("query ($n: TenantCreateInput) { __typename }", "query ($n: TenantCreateInpud) { __typename }"),
+            ("mutation { tenantCreate(input: {name: \"x\"}) { tenant { id } } }", "mutation { tenantCreatz(input: {name: \"x\"}) { tenant { id } } }"),
+        ] {
+            for credential in [&token, &acme.publishable_key] {
+                let refused = kit.gql(credential, hidden, json!({})).await;
+                assert_eq!(refused["data"], Value::Null, "{hidden}: {refused}");
+                assert_eq!(refused["errors"][0]["message"], "this credential may not do this");
+                assert_eq!(refused["errors"][0]["extensions"]["code"], "FORBIDDEN");
+                assert_eq!(kit.gql(credential, missing, json!({})).await, refused, "{missing}");
+            }
+            // the tenant's own backend is told what is wrong
+            let told = kit.gql(&acme.secret_key, missing, json!({})).await;
+            assert_eq!(told["errors"][0]["extensions"]["code"], "GRAPHQL_VALIDATION_FAILED", "{told}");
+        }
+        let field = "{ me { tenants } }";
+        let refused = kit.gql(&token, field, json!({})).await;
+        assert_eq!(refused["errors"][0]["locations"], json!([{"line": 1, "column": 8}]));
+        let told = "mutation { track(input: {event: \"x\", anonymousId: \"a\"}) { accepted } }";
+        assert_eq!(ask(&kit, &acme.publishable_key, told, json!({})).await["track"]["accepted"], true);
         assert_eq!(ask(&kit, &token, "{ __typename me { __typename } }", json!({})).await["me"]["__typename"], "Contact");
         let seen = ask(&kit, &acme.secret_key, "{ __type(name: \"Contact\") { name } }", json!({})).await;
         assert_eq!(seen["__type"]["name"], "Contact");

@@ -6,6 +6,7 @@
 )]
 
 mod architecture;
+mod cli;
 mod contact;
 mod coverage;
 mod crash;
@@ -20,6 +21,7 @@ mod isolation;
 mod lanes;
 mod limits;
 mod nudge;
+mod pages;
 mod persisted;
 mod posthog;
 mod rows;
@@ -27,5 +29,6 @@ mod schema;
 mod serve;
 mod tenant;
 mod transport;
+mod variables;
 mod wire;
 mod worker;

@@ -3,7 +3,7 @@
 use std::{
     env, fs,
     net::{Ipv4Addr, TcpListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
 };
@@ -171,18 +171,29 @@ impl Growthos {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.binary);
-        command
-            .args(arguments)
-            .env("GROWTHOS_DATABASE_URL", &self.database_url)
-            .env("GROWTHOS_LISTEN", format!("127.0.0.1:{}", self.port))
-            .env("GROWTHOS_SECRET_KEY", "the secret key of every process")
-            // The double listens on this machine.
-            .env("GROWTHOS_ALLOW_PRIVATE_UPSTREAMS", "true")
-            .env("GROWTHOS_LOG_LEVEL", "error")
-            .stdin(Stdio::null());
+        let mut command = command_of(&self.binary, &self.database_url, arguments);
+        command.env("GROWTHOS_LISTEN", format!("127.0.0.1:{}", self.port));
         command
     }
+}
+
+/// `growthos` with these arguments, on a migrated database.
+pub fn command(database_url: &str, arguments: &[&str]) -> anyhow::Result<Command> {
+    let binary = binary("growthos", "TEST_GROWTHOS")?;
+    Ok(command_of(&binary, database_url, arguments))
+}
+
+fn command_of(binary: &Path, database_url: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(binary);
+    command
+        .args(arguments)
+        .env("GROWTHOS_DATABASE_URL", database_url)
+        .env("GROWTHOS_SECRET_KEY", "the secret key of every process")
+        // The double listens on this machine.
+        .env("GROWTHOS_ALLOW_PRIVATE_UPSTREAMS", "true")
+        .env("GROWTHOS_LOG_LEVEL", "error")
+        .stdin(Stdio::null());
+    command
 }
 
 /// Waits until the URL answers 200.

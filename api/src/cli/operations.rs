@@ -5,17 +5,16 @@ use std::{
     fs,
     io::Write,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use entity::TenantId;
 use serde::Deserialize;
 
+use super::cx_of;
 use crate::{
     app::App,
-    base::{Actor, Cx},
+    base::Error,
     operation,
     schema::{OperationInput, checked_operations},
 };
@@ -54,42 +53,41 @@ struct ApolloOperation {
 }
 
 pub(super) async fn push(app: &App, push: Push, out: &mut impl Write) -> anyhow::Result<()> {
-    let tenant = TenantId::parse(&push.tenant)
-        .with_context(|| format!("{:?} is not a tenant's id", push.tenant))?;
-    let cx = Cx::new(Arc::clone(&app.env), tenant, Actor::System);
-    if crate::tenant::tenant(&cx.db()).await?.is_none() {
-        bail!("there is no tenant {tenant}");
-    }
+    let cx = cx_of(app, &push.tenant).await?;
     let mut read = vec![];
     for file in &push.files {
         let found = operations(file).with_context(|| format!("cannot read {}", file.display()))?;
         read.push((file, found));
     }
+    // all are checked before any is trusted
+    let mut checked = vec![];
     for (file, found) in read {
-        let mut rest = found.as_slice();
-        while !rest.is_empty() {
-            let (now, later) = rest.split_at(rest.len().min(AT_ONCE));
-            rest = later;
-            let new = checked_operations(&app.documents, now.to_vec())
-                .await
-                .map_err(|error| match error {
-                    crate::base::Error::User(error) => anyhow::anyhow!(
-                        "{}: {}: {}",
-                        file.display(),
-                        error.field.unwrap_or_default(),
-                        error.message
-                    ),
-                    error => error.into(),
-                })?;
-            let rows = cx
-                .write(async |tx| operation::push(tx, cx.actor(), new.clone()).await)
-                .await?;
-            for row in rows {
-                writeln!(out, "sha256:{}  {}", row.hash, row.name.unwrap_or_default())?;
-            }
+        for some in found.chunks(AT_ONCE) {
+            let new = checked_operations(&app.documents, some.to_vec()).await;
+            checked.push(new.map_err(|error| refused(file, error))?);
+        }
+    }
+    for new in checked {
+        let rows = cx
+            .write(async |tx| operation::push(tx, cx.actor(), new.clone()).await)
+            .await?;
+        for row in rows {
+            writeln!(out, "sha256:{}  {}", row.hash, row.name.unwrap_or_default())?;
         }
     }
     Ok(())
+}
+
+fn refused(file: &Path, error: Error) -> anyhow::Error {
+    match error {
+        Error::User(error) => anyhow::anyhow!(
+            "{}: {}: {}",
+            file.display(),
+            error.field.unwrap_or_default(),
+            error.message
+        ),
+        error => error.into(),
+    }
 }
 
 fn operations(file: &Path) -> anyhow::Result<Vec<OperationInput>> {

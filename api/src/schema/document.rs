@@ -1,7 +1,7 @@
 //! The documents that this process knows: read once, run many times.
 //!
 //! A document is known by its text's SHA-256, whoever sent it and on whichever path: [`Documents`] holds it scanned and parsed,
-//! and whether the engine found it valid. Under which hashes a *tenant* may ask for a document without its text is another
+//! and that the engine found it valid, which it is not asked again. Under which hashes a *tenant* may ask for a document without its text is another
 //! matter: a hash is looked up for its tenant alone, so that nobody learns what others run.
 
 use std::{
@@ -14,7 +14,7 @@ use std::{
 };
 
 use async_graphql::{
-    Name, Request, Response, ServerError, Value, Variables,
+    Name, Pos, Request, Response, ServerError, Variables,
     extensions::{Extension, ExtensionContext, ExtensionFactory, NextExecute},
     parser::types::{DocumentOperations, ExecutableDocument},
 };
@@ -23,8 +23,8 @@ use entity::TenantId;
 use moka::future::Cache;
 use sha2::{Digest, Sha256};
 
-use super::{Schema, limits, plan::Plan, subscription};
-use crate::base::Result;
+use super::{Schema, limits, plan::Plan, shape, sight::Beyond, subscription};
+use crate::base::{Actor, Result};
 
 /// SHA-256 of a document's text.
 pub type Hash = [u8; 32];
@@ -53,6 +53,7 @@ pub struct Known {
     accepted: AtomicBool,
     /// As the engine is given it for a subscription.
     settled: OnceLock<ExecutableDocument>,
+    beyond: Beyond,
     /// Its operations, with a plan where one can answer. Made when the engine has accepted the document.
     plans: OnceLock<Vec<(Option<Name>, Option<Plan>)>>,
 }
@@ -67,6 +68,7 @@ impl Known {
             text: text.into(),
             accepted: AtomicBool::new(false),
             settled: OnceLock::new(),
+            beyond: Beyond::default(),
             plans: OnceLock::new(),
         })
     }
@@ -91,6 +93,11 @@ impl Known {
     /// Whether the engine has found it valid. That it has not says nothing.
     pub fn is_accepted(&self) -> bool {
         self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Where it names something that a browser's `actor` cannot see.
+    pub(super) fn beyond_sight(&self, actor: &Actor) -> Option<Pos> {
+        self.beyond.of(&self.document, actor)
     }
 
     /// The plan of the operation that is meant, if there is one. A document that the engine has not yet seen has none.
@@ -122,35 +129,39 @@ impl Known {
         Ok(self.settled.get_or_init(|| settled))
     }
 
-    /// Takes from an answer that the engine had nothing against the document.
-    pub(super) fn learn(&self, response: &Response) {
-        let ran = response.data != Value::Null
-            || response.errors.iter().any(|error| !error.path.is_empty());
-        if ran {
-            self.accepted.store(true, Ordering::Relaxed);
-        }
+    /// Whether it is valid, and within the limits with no variables given. Executes nothing.
+    pub async fn validate(&self) -> Result<(), Vec<ServerError>> {
+        let name = self.first_name();
+        limits::check(&self.document, name.as_deref(), &Variables::default())
+            .map_err(|error| vec![error])?;
+        self.accept().await
     }
 
-    /// Whether the engine finds it valid, within the limits, with no variables given. Executes nothing.
-    pub async fn validate(&self) -> Result<(), Vec<ServerError>> {
-        if self.is_accepted() {
-            return Ok(());
-        }
-        let name = match &self.document.operations {
+    fn first_name(&self) -> Option<String> {
+        match &self.document.operations {
             DocumentOperations::Single(_) => None,
             DocumentOperations::Multiple(operations) => {
                 operations.keys().next().map(ToString::to_string)
             }
-        };
-        limits::check(&self.document, name.as_deref(), &Variables::default())
-            .map_err(|error| vec![error])?;
+        }
+    }
+
+    /// Whether it is valid, whatever its variables are: found out once. To be called within the limits.
+    pub(super) async fn accept(&self) -> Result<(), Vec<ServerError>> {
+        if self.is_accepted() {
+            return Ok(());
+        }
         let mut request = Request::new("");
-        request.operation_name = name;
-        let settled = subscription::settled(&self.document).map_err(|error| vec![error])?;
-        request.set_parsed_query(settled);
+        request.operation_name = self.first_name();
+        let settled = self.settled().map_err(|error| vec![error])?;
+        request.set_parsed_query(settled.clone());
         let answer = VALIDATING.execute(request).await;
         if !answer.errors.is_empty() {
             return Err(answer.errors);
+        }
+        let errors = shape::check_literals(&self.document);
+        if !errors.is_empty() {
+            return Err(errors);
         }
         self.accepted.store(true, Ordering::Relaxed);
         Ok(())
@@ -292,5 +303,57 @@ pub(super) fn refused(unparsed: Unparsed) -> ServerError {
             locations,
             ..ServerError::new(message, None)
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, atomic::Ordering};
+
+    use async_graphql::{Request, Variables};
+    use serde_json::{Value, json};
+
+    use super::{Documents, Known, Schema};
+    use crate::schema::{Ready, execute, executing};
+
+    async fn run(schema: &Schema, documents: &Documents, text: &str, variables: Value) -> Value {
+        let request = Request::new(text).variables(Variables::from_json(variables));
+        let ready = Ready::new(documents, request).await.unwrap();
+        let answered = execute(schema, ready, |request| request).await;
+        serde_json::to_value(answered.response).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_document_is_parsed_and_validated_once() {
+        let (schema, documents) = (executing().finish(), Documents::default());
+        let text = "query ($name: String!) { __typename __type(name: $name) { kind } }";
+        let known: Arc<Known> = documents.read(text).await.unwrap();
+        assert!(!known.is_accepted());
+        let answer = run(&schema, &documents, text, json!({"name": "Contact"})).await;
+        assert_eq!(answer["data"]["__type"]["kind"], "OBJECT", "{answer}");
+        assert!(known.is_accepted());
+        assert!(Arc::ptr_eq(&known, &documents.read(text).await.unwrap()));
+        // a wrong variable is refused all the same
+        for variables in [json!({}), json!({"name": 5})] {
+            let answer = run(&schema, &documents, text, variables).await;
+            assert_eq!(answer["data"], Value::Null, "{answer}");
+            let message = answer["errors"][0]["message"].as_str().unwrap();
+            assert!(
+                message.starts_with("Invalid value for a variable, "),
+                "{message}"
+            );
+        }
+
+        let wrong = "{ __typename nothing }";
+        let refused = run(&schema, &documents, wrong, json!({})).await;
+        assert_eq!(
+            refused["errors"][0]["message"],
+            "Unknown field \"…\" on type \"Query\"."
+        );
+        // were it known as valid, nobody would ask
+        let known = documents.read(wrong).await.unwrap();
+        known.accepted.store(true, Ordering::Relaxed);
+        let answer = run(&schema, &documents, wrong, json!({})).await;
+        assert_eq!(answer["data"]["__typename"], "Query", "{answer}");
     }
 }

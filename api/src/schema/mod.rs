@@ -10,6 +10,8 @@ mod mutation;
 mod node;
 mod operation;
 mod plan;
+mod shape;
+mod sight;
 mod subscription;
 mod tenant;
 mod wording;
@@ -17,16 +19,20 @@ mod wording;
 use std::{any::TypeId, sync::Arc};
 
 use async_graphql::{
-    MergedObject, MergedSubscription, Request, Response, SDLExportOptions, SchemaBuilder,
-    ServerError, Value,
+    MergedObject, MergedSubscription, Pos, Request, Response, SDLExportOptions, SchemaBuilder,
+    ServerError, ValidationMode, Value,
 };
 
-use crate::{base::Cx, nudge, posthog, tenant as tenant_room};
+use crate::{
+    base::{Actor, Cx},
+    nudge, posthog, tenant as tenant_room,
+};
 pub use contact::Contact;
 pub use dead_letter::DeadLetter;
 pub use document::{Documents, Hash, Known};
 pub use event::Event;
 pub use node::{Found, Node};
+pub use operation::Operation;
 pub(crate) use operation::{OperationInput, checked as checked_operations};
 use plan::Planned;
 pub use subscription::{Opened, Subscribed, subscribe, tell};
@@ -65,7 +71,13 @@ pub struct Subscription(nudge::Subscription);
 
 pub type Schema = async_graphql::Schema<Query, Mutation, Subscription>;
 
-/// The schema, to which the composition root adds what its fields reach for.
+/// The schema for [`execute`] and [`subscribe`], which give its engine nothing that is not valid: it is not validated again. The
+/// composition root adds what the fields reach for.
+pub fn executing() -> SchemaBuilder<Query, Mutation, Subscription> {
+    build().validation_mode(ValidationMode::Fast)
+}
+
+/// The schema.
 pub fn build() -> SchemaBuilder<Query, Mutation, Subscription> {
     Schema::build(
         Query::default(),
@@ -114,13 +126,35 @@ impl Ready {
         self.known.introspects()
     }
 
+    /// Whether the document is valid, which is found out once, and the variables are what its operation declares; else the answer.
+    async fn check(&self) -> Result<(), Response> {
+        self.known.accept().await.map_err(refused)?;
+        let name = self.request.operation_name.as_deref();
+        let errors = match ::document::executed(self.known.document(), name) {
+            Some(operation) => shape::check_variables(&operation.node, &self.request.variables),
+            // the engine says which one is missing
+            None => vec![],
+        };
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(Response::from_errors(errors))
+        }
+    }
+
+    /// Where the document names something that a browser's `actor` cannot see, whether or not there is such a thing. `None` where it
+    /// does not, and for everybody else.
+    pub fn beyond_sight(&self, actor: &Actor) -> Option<Pos> {
+        self.known.beyond_sight(actor)
+    }
+
     /// The request as the engine takes it.
-    fn engines(self) -> (Request, Arc<Known>) {
+    fn engines(self) -> Request {
         let Self {
             mut request, known, ..
         } = self;
         request.set_parsed_query(known.document().clone());
-        (request, known)
+        request
     }
 }
 
@@ -149,13 +183,27 @@ pub struct Answered {
     pub values: usize,
 }
 
-/// Executes a query or a mutation: by its plan, if it has one that answers, or else by the engine, for which `equipped` puts in
-/// what resolvers need.
+/// The answer to a document that is not valid.
+fn refused(errors: Vec<ServerError>) -> Response {
+    let mut response = Response::from_errors(errors);
+    wording::without_quotes(&mut response);
+    response
+}
+
+/// Executes a query or a mutation, if it is valid: by its plan, if it has one that answers, or else by the engine, for which
+/// `equipped` puts in what resolvers need.
 pub async fn execute(
     schema: &Schema,
     ready: Ready,
     equipped: impl FnOnce(Request) -> Request,
 ) -> Answered {
+    if let Err(response) = Box::pin(ready.check()).await {
+        return Answered {
+            response,
+            lane: Lane::Engine,
+            values: 0,
+        };
+    }
     if let Some(Planned { data, values }) = Box::pin(planned(&ready)).await {
         return Answered {
             response: Response::new(data),
@@ -163,11 +211,9 @@ pub async fn execute(
             values,
         };
     }
-    let (request, known) = ready.engines();
-    let request = equipped(request);
+    let request = equipped(ready.engines());
     // on the heap: a future of this size is copied from frame to frame otherwise, in a debug build
     let mut response = Box::pin(schema.execute(request)).await;
-    known.learn(&response);
     wording::without_quotes(&mut response);
     Answered {
         values: values(&response.data),

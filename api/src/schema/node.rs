@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use async_graphql::{Context, ID, Interface, Object};
 use entity::{
-    ContactId, EventId, Id, TenantId, api_key, contact_identifier, dead_letter, metric,
-    nudge_delivery, posthog_connection, tenant,
+    ContactId, EventId, Id, TenantId, api_key, audit_entry, contact_identifier, dead_letter,
+    issuer, metric, nudge_delivery, operation, posthog_connection, tenant,
 };
 
-use super::{contact::Contact, dead_letter::DeadLetter, event::Event};
+use super::{contact::Contact, dead_letter::DeadLetter, event::Event, operation::Operation};
 use crate::{
     base::{
         Actor, Batch, Cx, Error, Result,
@@ -17,7 +17,7 @@ use crate::{
     contact::{Identifier, Loaders},
     nudge::{self, Nudge, NudgeDelivery, NudgeVersion},
     posthog::{Metric, PosthogConnection},
-    tenant::{ApiKey, Tenant},
+    tenant::{ApiKey, AuditEntry, Issuer, Tenant},
 };
 
 /// What one `nodes` asks for at most: a page.
@@ -32,14 +32,17 @@ const IDS_MAX: usize = 100;
 ))]
 pub enum Node {
     ApiKey(ApiKey),
+    AuditEntry(AuditEntry),
     Contact(Contact),
     DeadLetter(DeadLetter),
     Event(Event),
     Identifier(Identifier),
+    Issuer(Issuer),
     Metric(Metric),
     Nudge(Nudge),
     NudgeDelivery(NudgeDelivery),
     NudgeVersion(NudgeVersion),
+    Operation(Operation),
     PosthogIntegration(PosthogConnection),
     Tenant(Tenant),
 }
@@ -47,11 +50,14 @@ pub enum Node {
 /// One request's batches of rows that only `node` and `nodes` ask for by their ids.
 pub struct Found {
     api_keys: Batch<ById, Id<api_key::Entity>>,
+    audit_entries: Batch<ById, Id<audit_entry::Entity>>,
     dead_letters: Batch<ById, Id<dead_letter::Entity>>,
     deliveries: Batch<ById, Id<nudge_delivery::Entity>>,
     identifiers: Batch<ById, Id<contact_identifier::Entity>>,
     integrations: Batch<ById, Id<posthog_connection::Entity>>,
+    issuers: Batch<ById, Id<issuer::Entity>>,
     metrics: Batch<ById, Id<metric::Entity>>,
+    operations: Batch<ById, Id<operation::Entity>>,
     tenants: Batch<ById, Id<tenant::Entity>>,
 }
 
@@ -60,11 +66,14 @@ impl Found {
         let rows = || ById(cx.clone());
         Arc::new(Self {
             api_keys: Batch::new(rows()),
+            audit_entries: Batch::new(rows()),
             dead_letters: Batch::new(rows()),
             deliveries: Batch::new(rows()),
             identifiers: Batch::new(rows()),
             integrations: Batch::new(rows()),
+            issuers: Batch::new(rows()),
             metrics: Batch::new(rows()),
+            operations: Batch::new(rows()),
             tenants: Batch::new(rows()),
         })
     }
@@ -157,10 +166,34 @@ async fn find_more(ctx: &Context<'_>, id: &ID) -> async_graphql::Result<Option<N
         let row = found.metrics.ask(id).await?;
         return Ok(row.map(|row| Node::Metric(row.into())));
     }
+    find_managed(ctx, found, id).await
+}
+
+/// Of the types that show how the tenant is run.
+async fn find_managed(
+    ctx: &Context<'_>,
+    found: &Found,
+    id: &ID,
+) -> async_graphql::Result<Option<Node>> {
     if let Some(id) = Id::parse(id) {
         meets(ctx, gql::TENANT_READ)?;
         let row = found.dead_letters.ask(id).await?;
         return Ok(row.map(|row| Node::DeadLetter(row.into())));
+    }
+    if let Some(id) = Id::parse(id) {
+        meets(ctx, gql::TENANT_READ)?;
+        let row = found.audit_entries.ask(id).await?;
+        return Ok(row.map(|row| Node::AuditEntry(row.into())));
+    }
+    if let Some(id) = Id::parse(id) {
+        meets(ctx, gql::TENANT_READ)?;
+        let row = found.issuers.ask(id).await?;
+        return Ok(row.map(|row| Node::Issuer(row.into())));
+    }
+    if let Some(id) = Id::parse(id) {
+        meets(ctx, gql::TENANT_READ)?;
+        let row = found.operations.ask(id).await?;
+        return Ok(row.map(|row| Node::Operation(row.into())));
     }
     if let Some(id) = Id::parse(id) {
         meets(ctx, gql::TENANT_READ)?;

@@ -20,9 +20,10 @@ const NAME_CHARS_MAX: usize = 200;
 
 /// A document that the tenant trusts: its clients may name it by its hash.
 #[derive(SimpleObject)]
-pub(super) struct Operation {
+pub struct Operation {
     /// Names the operation.
-    id: ID,
+    #[graphql(owned)]
+    pub(crate) id: ID,
     /// What a client sends as `documentId`: `sha256:` and the hash of the text.
     document_id: String,
     /// What people call it; absent when it was pushed without a name.

@@ -63,11 +63,12 @@ impl Subscribed {
     }
 }
 
-/// Opens a subscription, unless its document asks for more than one field.
+/// Opens a subscription, if it is valid and asks for one field.
 ///
 /// # Errors
 /// The answer that is its only one.
 pub async fn subscribe(schema: &Schema, ready: Ready) -> Result<(Subscribed, Source), Response> {
+    ready.check().await?;
     let Ready {
         mut request, known, ..
     } = ready;

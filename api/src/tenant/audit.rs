@@ -20,9 +20,10 @@ const EXPORTED_AT_ONCE: u64 = 500;
 
 /// One thing that somebody changed of the tenant. Entries are appended, and never changed.
 #[derive(SimpleObject)]
-struct AuditEntry {
+pub struct AuditEntry {
     /// The entry's id.
-    id: ID,
+    #[graphql(owned)]
+    pub(crate) id: ID,
     /// When it was done.
     at: Instant,
     /// Who did it.

@@ -24,7 +24,7 @@ mod rules;
 mod token;
 
 pub use allowance::{Allowances, Seat, Standing, Standings};
-pub use audit::{AuditQuery, Exported, export};
+pub use audit::{AuditEntry, AuditQuery, Exported, export};
 pub use commands::{
     CONTACT_TOKEN_LIFETIME_MAX, ContactToken, IssuedKey, NewKey, NewTenant, create_key,
     create_tenant, delete_tenant, mint_contact_token, resume_tenant, revoke_key, rotate_key,

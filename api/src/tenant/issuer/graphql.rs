@@ -22,7 +22,8 @@ pub struct Issuer {
     #[graphql(skip)]
     row: issuer::Model,
     /// Names the issuer; does not change.
-    id: ID,
+    #[graphql(owned)]
+    pub(crate) id: ID,
     /// Whom its tokens speak for.
     kind: IssuerKind,
     /// What the claim `iss` of its tokens is, letter for letter.
