@@ -9,6 +9,7 @@ use axum::http::{HeaderName, HeaderValue, header};
 use entity::TenantId;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use self::subscription::Told;
 use crate::{
     base::{
         Actor, Bus, Clock, Cx, Db, DbOptions, Env, Error, Ids, Module, Origin, Outbound, Result,

@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Duration};
 use async_graphql::{Request, Response};
 use chrono::{DateTime, Utc};
 use entity::TenantId;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    app::App,
+    app::{App, Told},
     base::{Error, Origin, gql::StreamPlace},
     schema::Known,
     tenant::Caller,
@@ -154,6 +154,7 @@ impl Backend for App {
     ) -> impl Stream<Item = Item> + Send + 'static {
         let request = request.data(Arc::new(StreamPlace::new(meta.last_event_id)));
         Self::subscribe(&self, caller, request, &meta.request_id)
+            .map(|Told { cursor, response }| Item { cursor, response })
     }
 
     fn request_time_max(&self) -> Duration {

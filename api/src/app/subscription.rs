@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use async_graphql::Request;
+use async_graphql::{Request, Response};
 use futures_util::{
     FutureExt as _, Stream, StreamExt as _,
     future::BoxFuture,
@@ -17,8 +17,14 @@ use crate::{
     },
     schema::{self, Subscribed},
     tenant::{Caller, Seat},
-    transport::Item,
 };
+
+/// One answer of a subscription.
+pub struct Told {
+    /// Where it stands in its stream, for who resumes behind it.
+    pub cursor: Option<String>,
+    pub response: Response,
+}
 
 /// What lives as long as a subscription.
 struct Open {
@@ -36,7 +42,7 @@ impl App {
         caller: Caller,
         request: Request,
         request_id: &str,
-    ) -> impl Stream<Item = Item> + Send + use<> {
+    ) -> impl Stream<Item = Told> + Send + use<> {
         stream::once(self.clone().open(caller, request, request_id.into())).flatten()
     }
 
@@ -46,7 +52,7 @@ impl App {
         caller: Caller,
         request: Request,
         request_id: Box<str>,
-    ) -> BoxFuture<'static, BoxStream<'static, Item>> {
+    ) -> BoxFuture<'static, BoxStream<'static, Told>> {
         async move {
             let request = self.with_caller(&caller, request, &request_id, Origin::default());
             let opened = async {
@@ -71,7 +77,7 @@ impl App {
                 Err(error) => self.refuse(&caller, error),
             };
             gql::seal(&mut refused, &request_id);
-            stream::iter([Item {
+            stream::iter([Told {
                 cursor: None,
                 response: refused,
             }])
@@ -82,7 +88,7 @@ impl App {
 }
 
 impl Open {
-    fn tell(self: Arc<Self>, item: SourceItem) -> BoxFuture<'static, Item> {
+    fn tell(self: Arc<Self>, item: SourceItem) -> BoxFuture<'static, Told> {
         async move {
             let place = Arc::new(StreamPlace::default());
             let request = self.subscribed.request(item).data(Arc::clone(&place));
@@ -92,7 +98,7 @@ impl Open {
             let request = self.app.with_loaders(request);
             let mut response = schema::tell(&self.app.items, request).await;
             gql::seal(&mut response, &self.request_id);
-            Item {
+            Told {
                 cursor: place.take(),
                 response,
             }

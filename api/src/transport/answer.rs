@@ -294,10 +294,8 @@ mod tests {
                     .collect(),
             )
         };
-        let failed = Response {
-            errors: vec![ServerError::new("gone", None)],
-            ..Response::new(raw("{\"a\":1}"))
-        };
+        let mut failed = Response::new(raw("{\"a\":1}"));
+        failed.errors = vec![ServerError::new("gone", None)];
         for response in [
             Response::new(raw("{\"a\":[1,\"é\\n\"]}")),
             Response::new(raw("{}")).extension("cost", Value::from(3)),

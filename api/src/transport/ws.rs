@@ -201,19 +201,15 @@ impl<B: Backend> Session<B> {
 
     async fn serve(mut self: Box<Self>) {
         let Err(end) = self.run().await;
-        // the operations are dropped, and their subscriptions cancelled, before the farewell
-        self.farewell(end).await;
-    }
-
-    fn farewell(self: Box<Self>, end: End) -> BoxFuture<'static, ()> {
         let Self {
             socket,
             operations,
             queue,
             ..
         } = *self;
+        // the operations are dropped, and their subscriptions cancelled, before the farewell
         drop((operations, queue));
-        hang_up(socket, end).boxed()
+        hang_up(socket, end).boxed().await;
     }
 
     /// What is rare is boxed: the session waits nearly all of its life, and would carry the size of the largest of them.

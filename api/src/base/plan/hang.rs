@@ -7,8 +7,8 @@ use entity::TenantOwned;
 use sea_orm::{Condition, Order, sea_query::SelectStatement};
 use uuid::Uuid;
 
-use super::{Given, ListPlan, ask::Run};
-use crate::base::{Cells, EachSelect, PageArgs, Read, Result, Scope, Window};
+use super::{Found, Given, Json, ListPlan, ask::Run};
+use crate::base::{Cells, Cursors, EachSelect, PageArgs, Read, Result, Scope, Window};
 
 /// What is read of a list: the columns of its table.
 pub struct HangingTable<'c, E: TenantOwned> {
@@ -33,7 +33,7 @@ pub struct HangingRow {
 
 /// The rows of one list of each root.
 pub struct Hanging {
-    pub window: Window,
+    window: Window,
     counted: bool,
     rows: Vec<Vec<HangingRow>>,
     totals: Vec<i64>,
@@ -125,8 +125,34 @@ impl Hanging {
         Some(hanging)
     }
 
+    /// Writes the list of the root at this place, once; `row` writes what is asked of one of its rows.
+    pub fn write<N>(
+        &mut self,
+        json: &mut Json,
+        list: &ListPlan<N>,
+        given: &Given<'_>,
+        place: usize,
+        cursors: &Cursors<'_>,
+        row: impl FnMut(&mut Json, &N, &HangingRow) -> Run<()>,
+    ) -> Run<()> {
+        let window = self.window;
+        let (rows, total) = self.take(place)?;
+        let found = Found {
+            window: &window,
+            rows,
+            total,
+        };
+        list.write(
+            json,
+            given,
+            found,
+            |row: &HangingRow| cursors.at(row.at, row.id).ok(),
+            row,
+        )
+    }
+
     /// The rows of the root at this place, once, and how many there are in all where that was asked for.
-    pub fn take(&mut self, root: usize) -> Run<(Vec<HangingRow>, Option<i64>)> {
+    fn take(&mut self, root: usize) -> Run<(Vec<HangingRow>, Option<i64>)> {
         let rows = mem::take(self.rows.get_mut(root)?);
         Some((rows, self.counted.then_some(*self.totals.get(root)?)))
     }

@@ -16,9 +16,9 @@ use super::{
     delivery::{deliveries_list, lease_token, newest_first},
 };
 use crate::base::{
-    Cells, Cursors, Cx, EachSelect, Read, Window,
+    Cells, Cursors, Cx, EachSelect, Read,
     plan::{
-        Asked, Compiled, Field, Found, Given, Hanging, HangingTable, Json, ListPlan, MORE, Run,
+        Asked, Compiled, Field, Given, Hanging, HangingTable, Json, ListPlan, MORE, Run,
         hanging_page, hanging_reads,
     },
 };
@@ -171,30 +171,20 @@ impl DeliveriesPlan {
     ) -> Run<()> {
         let narrow = self.narrow(given)?;
         let cursors = Cursors::of(cx, &deliveries_list(root, &narrow), &newest_first());
-        let window: Window = hanging.window;
-        let (rows, total) = hanging.take(place)?;
-        let found = Found {
-            window: &window,
-            rows,
-            total,
-        };
-        self.list.write(
+        hanging.write(
             json,
+            &self.list,
             given,
-            found,
-            |row| cursors.at(row.at, row.id).ok(),
+            place,
+            &cursors,
             |json, fields, row| {
                 json.object(fields, given, |json, part| {
-                    part.write(
-                        json,
-                        cx,
-                        given,
-                        &Delivery {
-                            id: Id::from_uuid(row.id),
-                            offered_at: row.at,
-                            cells: &row.cells,
-                        },
-                    )
+                    let delivery = Delivery {
+                        id: Id::from_uuid(row.id),
+                        offered_at: row.at,
+                        cells: &row.cells,
+                    };
+                    part.write(json, cx, given, &delivery)
                 })
             },
         )

@@ -10,8 +10,8 @@ use crate::{
     base::{
         Cells, Cursors, Cx, Read,
         plan::{
-            Asked, Compiled, Field, Found, Given, Hanging, HangingRow, HangingTable, Json,
-            ListPlan, MORE, Run, hanging_page, hanging_reads,
+            Asked, Compiled, Field, Given, Hanging, HangingRow, HangingTable, Json, ListPlan, MORE,
+            Run, hanging_page, hanging_reads,
         },
     },
     contact::EventFilter,
@@ -106,18 +106,12 @@ impl EventsPlan {
             &contact_events_list(Id::from_uuid(root)),
             &newest_first(),
         );
-        let window = hanging.window;
-        let (rows, total) = hanging.take(place)?;
-        let found = Found {
-            window: &window,
-            rows,
-            total,
-        };
-        self.list.write(
+        hanging.write(
             json,
+            &self.list,
             given,
-            found,
-            |row| cursors.at(row.at, row.id).ok(),
+            place,
+            &cursors,
             |json, fields, row| {
                 json.object(fields, given, |json, part| self.write_part(json, part, row))
             },
