@@ -83,6 +83,21 @@ impl Backend for App {
         Ok(caller)
     }
 
+    fn revocations(&self) -> Option<u64> {
+        self.principals.revocations()
+    }
+
+    async fn still_holds(&self, caller: &Caller) -> bool {
+        // Where it cannot be checked, what was found last holds: what asks for it will fail by itself.
+        self.principals
+            .still_holds(caller)
+            .await
+            .unwrap_or_else(|error| {
+                tracing::error!(%error, "a credential could not be checked again");
+                true
+            })
+    }
+
     async fn prepare(&self, caller: &Caller, asked: Asked) -> Result<Prepared, Failure> {
         let tenant = caller.tenant;
         let is_bound = match tenant {

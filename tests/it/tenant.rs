@@ -2,6 +2,7 @@
 
 mod attacks;
 mod audit;
+mod ended;
 mod issuers;
 mod keys;
 mod provider;

@@ -76,3 +76,102 @@ async fn a_known_document_is_parsed_once_and_its_variables_are_looked_at_each_ti
     })
     .await
 }
+
+#[tokio::test]
+async fn a_default_decides_what_is_skipped_in_both_lanes() -> anyhow::Result<()> {
+    on_each_database(async |kit| {
+        let acme = kit.tenant("acme").await?;
+        let anna = acme.cx.write(async |tx| crate::rows::contact(tx, "anna").await).await?;
+        let id = anna.id.to_string();
+        for (root, selected) in [
+            ("tenant", "{ id @skip(if: $yes) name @include(if: $yes) }"),
+            // by a plan
+            ("contact(id: $id)", "{ id @skip(if: $yes) status @include(if: $yes) }"),
+            // by the engine
+            ("node(id: $id)", "{ id @skip(if: $yes) ... on Contact { status @include(if: $yes) } }"),
+        ] {
+            for kind in ["Boolean", "Boolean!"] {
+                let document = format!("query ($yes: {kind} = true, $id: ID = \"{id}\") {{ one: {root} {selected} other: tenant {{ id @skip(if: $yes) name }} contact(id: $id) {{ id }} }}");
+                let answer = kit.gql(&acme.secret_key, &document, json!({})).await;
+                assert_eq!(answer["errors"], Value::Null, "{document}: {answer}");
+                let one = answer["data"]["one"].as_object().unwrap();
+                assert!(!one.contains_key("id") && one.len() == 1, "{document}: {answer}");
+                assert_eq!(answer["data"]["other"], json!({"name": "acme"}), "{document}");
+                let told = kit.gql(&acme.secret_key, &document, json!({"yes": false})).await;
+                assert!(told["data"]["one"].get("id").is_some(), "{document}: {told}");
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_mutation_that_asks_twice_under_one_key_is_refused_and_does_nothing() -> anyhow::Result<()>
+{
+    on_each_database(async |kit| {
+        let acme = kit.tenant("acme").await?;
+        let make = |more: &str| format!("apiKeyCreate(input: {{name: \"twice\", kind: SECRET, scopes: [\"*\"]}}) {{ {more} }}");
+        let (one, other) = (make("key"), make("apiKey { id }"));
+        for document in [
+            format!("mutation {{ {one} {other} }}"),
+            format!("mutation {{ ...A ...B }} fragment A on Mutation {{ {one} }} fragment B on Mutation {{ {other} }}"),
+            format!("mutation {{ {one} ... on Mutation {{ {other} }} }}"),
+        ] {
+            let answer = kit.gql(&acme.secret_key, &document, json!({})).await;
+            assert_eq!(answer["data"], Value::Null, "{document}: {answer}");
+            assert_eq!(answer["errors"][0]["message"], "a mutation asks once for each field; give the second an alias");
+        }
+        let keys = kit.gql(&acme.secret_key, "{ tenant { apiKeys { name } } }", json!({})).await;
+        assert!(!keys.to_string().contains("twice"), "{keys}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_filter_of_thousands_of_parts_is_refused_though_they_ask_for_nothing()
+-> anyhow::Result<()> {
+    on_each_database(async |kit| {
+        let acme = kit.tenant("acme").await?;
+        let anna = acme
+            .cx
+            .write(async |tx| crate::rows::contact(tx, "anna").await)
+            .await?;
+        let contact = kit.contact_token(&acme, anna.id).await?;
+        let many: Vec<Value> = vec![json!({}); 5_000];
+        for (credential, document) in [
+            (
+                &contact,
+                "query ($f: EventFilter) { me { events(filter: $f, first: 1) { totalCount } } }",
+            ),
+            (
+                &acme.secret_key,
+                "query ($f: EventFilter) { events(filter: $f) { totalCount } }",
+            ),
+            (
+                &acme.secret_key,
+                "query ($f: ContactFilter) { contacts(filter: $f) { totalCount } }",
+            ),
+        ] {
+            for part in ["or", "and"] {
+                let variables = json!({"f": {part: many}});
+                let answer = kit.gql(credential, document, variables).await;
+                let error = &answer["errors"][0];
+                assert_eq!(
+                    error["extensions"]["code"], "BAD_USER_INPUT",
+                    "{document}: {answer}"
+                );
+                assert!(
+                    error["message"]
+                        .as_str()
+                        .unwrap()
+                        .starts_with("a filter holds at most"),
+                    "{answer}"
+                );
+            }
+        }
+        Ok(())
+    })
+    .await
+}

@@ -17,6 +17,9 @@ pub enum Refusal {
     /// More than [`VALUES_MAX`] values and names.
     #[error("more than {VALUES_MAX} values and names")]
     Values,
+    /// A name that the reader itself gives a meaning.
+    #[error("the name \"{RAW_VALUE}\" is reserved")]
+    Reserved,
     /// It is not JSON, not of the shape that is read, or nests deeper than 127.
     #[error("not JSON, or nested deeper than 127")]
     Malformed,
@@ -36,7 +39,13 @@ fn scan(bytes: &[u8]) -> Result<(), Refusal> {
     while let Some(&byte) = bytes.get(at) {
         at += 1;
         match byte {
-            b'"' => at += string_length(&bytes[at..]).ok_or(Refusal::Malformed)?,
+            b'"' => {
+                let length = string_length(&bytes[at..]).ok_or(Refusal::Malformed)?;
+                if is_reserved(&bytes[at - 1..at + length]) {
+                    return Err(Refusal::Reserved);
+                }
+                at += length;
+            }
             b',' | b':' => values += 1,
             b'{' | b'[' => {
                 values += 1;
@@ -53,6 +62,38 @@ fn scan(bytes: &[u8]) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// What `serde_json` takes a member's name for, where its feature `raw_value` is on: the member's text is JSON, and read as such. A
+/// client could hide any number of values in one string.
+const RAW_VALUE: &str = "$serde_json::private::RawValue";
+
+/// Whether JSON has a string that must stand in none, however it is escaped.
+pub fn has_reserved(bytes: &[u8]) -> bool {
+    let mut at = 0;
+    while let Some(quote) = bytes[at..].iter().position(|byte| *byte == b'"') {
+        at += quote + 1;
+        let Some(length) = string_length(&bytes[at..]) else {
+            return false;
+        };
+        if is_reserved(&bytes[at - 1..at + length]) {
+            return true;
+        }
+        at += length;
+    }
+    false
+}
+
+/// Whether a string, with its quotes, is the reserved name. Escapes make it longer, and nothing makes it shorter.
+fn is_reserved(quoted: &[u8]) -> bool {
+    let escaped_max = 6 * RAW_VALUE.len() + 2;
+    let plain = quoted.len() == RAW_VALUE.len() + 2;
+    if plain {
+        return &quoted[1..=RAW_VALUE.len()] == RAW_VALUE.as_bytes();
+    }
+    (RAW_VALUE.len() + 2..=escaped_max).contains(&quoted.len())
+        && quoted.contains(&b'\\')
+        && serde_json::from_slice::<String>(quoted).is_ok_and(|text| text == RAW_VALUE)
 }
 
 /// How far a string goes, from behind its first quote to behind its last one, if it has one.
@@ -73,7 +114,7 @@ fn string_length(rest: &[u8]) -> Option<usize> {
 mod tests {
     use serde_json::Value;
 
-    use super::{Refusal, VALUES_MAX, read};
+    use super::{RAW_VALUE, Refusal, VALUES_MAX, has_reserved, read};
 
     fn refusal(text: &str) -> Option<Refusal> {
         read::<Value>(text.as_bytes()).err()
@@ -90,6 +131,31 @@ mod tests {
         let text = format!("\"{}\"", ",:[{\\\"\\\\".repeat(VALUES_MAX));
         assert_eq!(refusal(&text), None);
         assert_eq!(refusal(&"[".repeat(1_000_000)), Some(Refusal::Malformed));
+    }
+
+    #[test]
+    fn what_would_hide_values_in_a_string_is_refused_however_it_is_written() {
+        let hidden = |name: &str| format!(r#"{{"a":[{{"{name}":"[1,2]"}}]}}"#);
+        for name in [
+            "$serde_json::private::RawValue",
+            r"\u0024serde_json::private::RawValue",
+            r"$serde_json::private::Raw\u0056alue",
+            &RAW_VALUE
+                .bytes()
+                .map(|byte| format!("\\u{byte:04x}"))
+                .collect::<String>(),
+        ] {
+            assert_eq!(refusal(&hidden(name)), Some(Refusal::Reserved), "{name}");
+            assert!(has_reserved(hidden(name).as_bytes()), "{name}");
+        }
+        for name in [
+            "$serde_json::private::RawValu",
+            "$serde_json::private::RawValues",
+            "",
+        ] {
+            assert_eq!(refusal(&hidden(name)), None, "{name}");
+            assert!(!has_reserved(hidden(name).as_bytes()), "{name}");
+        }
     }
 
     #[test]

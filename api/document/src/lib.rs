@@ -10,7 +10,7 @@ pub mod scan;
 mod weigh;
 
 pub use parse::{Unparsed, parse};
-pub use weigh::{Overweight, Sizes, executed, introspects, weigh};
+pub use weigh::{Overweight, Sizes, directs, executed, introspects, weigh};
 
 /// Bounds of a document that hold before it is parsed: see [`scan`](scan()).
 pub use scan::scan;

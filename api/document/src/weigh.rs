@@ -142,21 +142,37 @@ pub fn weigh(
 
 /// Whether any field, also of a fragment that nobody spreads, asks for the schema itself.
 pub fn introspects(document: &ExecutableDocument) -> bool {
+    any_field(document, |field| {
+        ["__schema", "__type"].contains(&field.name.node.as_str())
+    })
+}
+
+/// Whether this directive stands at any field, also of a fragment that nobody spreads.
+pub fn directs(document: &ExecutableDocument, directive: &str) -> bool {
+    any_field(document, |field| {
+        field
+            .directives
+            .iter()
+            .any(|at| at.node.name.node == directive)
+    })
+}
+
+fn any_field(document: &ExecutableDocument, is_it: impl Fn(&Field) -> bool + Copy) -> bool {
     // as deep as the scan let brackets nest
-    fn among(set: &SelectionSet) -> bool {
+    fn among(set: &SelectionSet, is_it: impl Fn(&Field) -> bool + Copy) -> bool {
         set.items.iter().any(|item| match &item.node {
             Selection::Field(field) => {
-                ["__schema", "__type"].contains(&field.node.name.node.as_str())
-                    || among(&field.node.selection_set.node)
+                is_it(&field.node) || among(&field.node.selection_set.node, is_it)
             }
-            Selection::InlineFragment(fragment) => among(&fragment.node.selection_set.node),
+            Selection::InlineFragment(fragment) => among(&fragment.node.selection_set.node, is_it),
             Selection::FragmentSpread(_) => false,
         })
     }
     let operations = document.operations.iter();
     let mut sets = operations.map(|(_, operation)| &operation.node.selection_set.node);
     let mut fragments = document.fragments.values();
-    sets.any(among) || fragments.any(|fragment| among(&fragment.node.selection_set.node))
+    sets.any(|set| among(set, is_it))
+        || fragments.any(|fragment| among(&fragment.node.selection_set.node, is_it))
 }
 
 /// The operation that the engine will execute, if it finds one.

@@ -1,6 +1,6 @@
 //! Open subscriptions, of which there are many at once, all waiting.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_graphql::{Request, Response};
 use futures_util::{
@@ -12,7 +12,7 @@ use futures_util::{
 use super::{Admitted, App, engines};
 use crate::{
     base::{
-        Origin, SourceItem,
+        Error, Origin, Result, SourceItem,
         gql::{self, StreamPlace},
     },
     schema::{self, Subscribed},
@@ -32,6 +32,8 @@ struct Open {
     caller: Caller,
     request_id: Box<str>,
     subscribed: Subscribed,
+    /// What the credential was checked under last.
+    as_of: Mutex<Option<u64>>,
     _seat: Option<Seat>,
 }
 
@@ -54,6 +56,7 @@ impl App {
         request_id: Box<str>,
     ) -> BoxFuture<'static, BoxStream<'static, Told>> {
         async move {
+            let as_of = self.principals.revocations();
             let request = self.with_caller(&caller, request, &request_id, Origin::default());
             let opened = async {
                 let Admitted { ready, limits } = self.admit(&caller, request).await?;
@@ -67,6 +70,7 @@ impl App {
                         caller,
                         request_id,
                         subscribed,
+                        as_of: Mutex::new(as_of),
                         _seat: seat,
                     });
                     return source
@@ -88,8 +92,30 @@ impl App {
 }
 
 impl Open {
+    /// Nothing is told to a caller whose credential has ended. It is looked up only after one has, somewhere.
+    async fn check_credential(&self) -> Result<()> {
+        let now = self.app.principals.revocations();
+        let last = *self.as_of.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.is_some() && now == last {
+            return Ok(());
+        }
+        if !self.app.principals.still_holds(&self.caller).await? {
+            return Err(Error::Unauthenticated);
+        }
+        *self.as_of.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        Ok(())
+    }
+
     fn tell(self: Arc<Self>, item: SourceItem) -> BoxFuture<'static, Told> {
         async move {
+            if let Err(error) = self.check_credential().await {
+                let mut response = self.app.refuse(&self.caller, engines(error));
+                gql::seal(&mut response, &self.request_id);
+                return Told {
+                    cursor: None,
+                    response,
+                };
+            }
             let place = Arc::new(StreamPlace::default());
             let request = self.subscribed.request(item).data(Arc::clone(&place));
             let request =

@@ -23,7 +23,7 @@ use entity::TenantId;
 use moka::future::Cache;
 use sha2::{Digest, Sha256};
 
-use super::{Schema, limits, plan::Plan, shape, sight::Beyond, subscription};
+use super::{Schema, limits, once, plan::Plan, shape, sight::Beyond, subscription};
 use crate::base::{Actor, Result};
 
 /// SHA-256 of a document's text.
@@ -50,6 +50,7 @@ pub struct Known {
     text: Box<str>,
     document: ExecutableDocument,
     introspects: bool,
+    repeats: bool,
     accepted: AtomicBool,
     /// As the engine is given it for a subscription.
     settled: OnceLock<ExecutableDocument>,
@@ -64,6 +65,7 @@ impl Known {
         Ok(Self {
             hash,
             introspects: document::introspects(&document),
+            repeats: document::directs(&document, "idempotent"),
             document,
             text: text.into(),
             accepted: AtomicBool::new(false),
@@ -88,6 +90,11 @@ impl Known {
     /// Whether it asks for the schema itself, wherever in it.
     pub const fn introspects(&self) -> bool {
         self.introspects
+    }
+
+    /// Whether an answer to it may be one that was given before, under an idempotency key.
+    pub const fn repeats(&self) -> bool {
+        self.repeats
     }
 
     /// Whether the engine has found it valid. That it has not says nothing.
@@ -159,6 +166,7 @@ impl Known {
         if !answer.errors.is_empty() {
             return Err(answer.errors);
         }
+        once::check(&self.document).map_err(|error| vec![error])?;
         let errors = shape::check_literals(&self.document);
         if !errors.is_empty() {
             return Err(errors);

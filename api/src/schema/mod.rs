@@ -8,6 +8,7 @@ mod idempotent;
 mod limits;
 mod mutation;
 mod node;
+mod once;
 mod operation;
 mod plan;
 mod shape;
@@ -118,7 +119,7 @@ impl Ready {
 
     /// Whether an answer may be one that was given before: nothing may stand in it that changes from time to time.
     pub fn repeats(&self) -> bool {
-        self.known.text().contains("@idempotent")
+        self.known.repeats()
     }
 
     /// Whether the document asks for the schema itself.
@@ -127,19 +128,28 @@ impl Ready {
     }
 
     /// Whether the document is valid, which is found out once, and the variables are what its operation declares; else the answer.
-    async fn check(&self) -> Result<(), Response> {
+    async fn check(&mut self) -> Result<(), Response> {
         self.known.accept().await.map_err(refused)?;
         let name = self.request.operation_name.as_deref();
-        let errors = match ::document::executed(self.known.document(), name) {
-            Some(operation) => shape::check_variables(&operation.node, &self.request.variables),
+        let Some(operation) = ::document::executed(self.known.document(), name) else {
             // the engine says which one is missing
-            None => vec![],
+            return Ok(());
         };
-        if errors.is_empty() {
-            Ok(())
-        } else {
-            Err(Response::from_errors(errors))
+        let errors = shape::check_variables(&operation.node, &self.request.variables);
+        if !errors.is_empty() {
+            return Err(Response::from_errors(errors));
         }
+        // The engine forgets defaults where a directive asks for them.
+        for definition in &operation.node.variable_definitions {
+            let definition = &definition.node;
+            if let Some(default) = &definition.default_value {
+                self.request
+                    .variables
+                    .entry(definition.name.node.clone())
+                    .or_insert_with(|| default.node.clone());
+            }
+        }
+        Ok(())
     }
 
     /// Where the document names something that a browser's `actor` cannot see, whether or not there is such a thing. `None` where it
@@ -194,7 +204,7 @@ fn refused(errors: Vec<ServerError>) -> Response {
 /// `equipped` puts in what resolvers need.
 pub async fn execute(
     schema: &Schema,
-    ready: Ready,
+    mut ready: Ready,
     equipped: impl FnOnce(Request) -> Request,
 ) -> Answered {
     if let Err(response) = Box::pin(ready.check()).await {

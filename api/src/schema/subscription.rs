@@ -67,7 +67,10 @@ impl Subscribed {
 ///
 /// # Errors
 /// The answer that is its only one.
-pub async fn subscribe(schema: &Schema, ready: Ready) -> Result<(Subscribed, Source), Response> {
+pub async fn subscribe(
+    schema: &Schema,
+    mut ready: Ready,
+) -> Result<(Subscribed, Source), Response> {
     ready.check().await?;
     let Ready {
         mut request, known, ..

@@ -125,6 +125,38 @@ impl Principals {
         }
     }
 
+    /// What credentials are checked under at this moment: another value tells that one has ended since, `None` that it cannot be
+    /// told.
+    pub fn revocations(&self) -> Option<u64> {
+        self.env.revocations.now()
+    }
+
+    /// Whether what let the caller in still holds: its key, its issuer, and its tenant's standing. That it expires is the caller's own
+    /// knowledge.
+    pub async fn still_holds(&self, caller: &Caller) -> Result<bool> {
+        let Some(tenant) = caller.tenant else {
+            return Ok(true);
+        };
+        let now = self.env.clock.now();
+        let cx = Cx::new(Arc::clone(&self.env), tenant, Actor::System);
+        cx.snapshot(async |db| {
+            let stands = queries::tenant(db)
+                .await?
+                .is_some_and(|tenant| tenant.suspended_at.is_none());
+            Ok(stands
+                && match &caller.actor {
+                    Actor::SecretKey { id, .. } | Actor::PublishableKey { id } => db
+                        .get::<api_key::Entity>(*id)
+                        .await?
+                        .is_some_and(|row| commands::is_working(&row, now)),
+                    Actor::Member { issuer, .. } => db.get(*issuer).await?.is_some(),
+                    Actor::Contact { id, .. } => db.get::<contact::Entity>(*id).await?.is_some(),
+                    Actor::Operator | Actor::System => true,
+                })
+        })
+        .await
+    }
+
     fn read<'a>(&self, token: &'a str) -> Option<Credential<'a>> {
         if token.is_empty() || token.len() > CREDENTIAL_BYTES_MAX {
             return None;

@@ -68,6 +68,14 @@ pub trait Backend: Clone + Send + Sync + 'static {
         tenant: Option<&str>,
     ) -> impl Future<Output = Result<Self::Caller, Refused>> + Send;
 
+    /// What credentials are checked under at this moment: another value tells that one has ended since, `None` that it cannot be
+    /// told.
+    fn revocations(&self) -> Option<u64>;
+
+    /// Whether what let the caller in still holds. Of what outlives a request, it is asked before each operation, and from time to
+    /// time.
+    fn still_holds(&self, caller: &Self::Caller) -> impl Future<Output = bool> + Send;
+
     /// Finds the document that is asked for, and tells what its operation is. Unless said otherwise, only one that is given as
     /// text is found.
     fn prepare(
@@ -238,6 +246,20 @@ enum Unanswered {
     Died,
     /// It took longer than a request may.
     Late,
+}
+
+/// Whether the caller's credential still holds, which was checked under `as_of` last. Nothing is looked up unless one has ended
+/// since.
+async fn still_holds<B: Backend>(backend: &B, caller: &B::Caller, as_of: &mut Option<u64>) -> bool {
+    let now = backend.revocations();
+    if now.is_some() && now == *as_of {
+        return true;
+    }
+    let holds = backend.still_holds(caller).await;
+    if holds {
+        *as_of = now;
+    }
+    holds
 }
 
 /// Runs an operation on a tracked task of its own and waits for it as long as a request may take. When nobody waits any more, what

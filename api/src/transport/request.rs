@@ -37,8 +37,9 @@ pub(super) fn json<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, F
             "{what} has more than {} values and names",
             json::VALUES_MAX
         )),
+        json::Refusal::Reserved => Failure::malformed(format!("{what} is refused: {refusal}")),
         json::Refusal::Malformed => {
-            Failure::malformed(format!("{what} is not JSON, or nests deeper than 128"))
+            Failure::malformed(format!("{what} is not JSON, or nests deeper than 127"))
         }
     })
 }

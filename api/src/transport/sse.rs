@@ -18,6 +18,7 @@ use tokio::time::sleep;
 use super::{
     Backend, Item, Refused, RequestMeta,
     answer::{self, Failure, Written, is_request_error},
+    still_holds,
 };
 
 /// How often a comment is sent while there is nothing to tell: below the 15 to 60 s after which proxies forget a quiet connection.
@@ -44,6 +45,8 @@ pub(super) fn stream<B: Backend>(
     let request_id = meta.request_id.clone();
     let stopping = backend.stopping();
     let asked = backend.clone();
+    let mut as_of = backend.revocations();
+    let known = caller.clone();
     events(stream! {
         // Opened inside the stream, so that a panic while opening is caught like one while it runs.
         let items = stream::once(async move { asked.subscribe(caller, request, meta) }).flatten();
@@ -60,8 +63,13 @@ pub(super) fn stream<B: Backend>(
                 }
                 item = items.next() => item,
                 () = sleep(COMMENT_EVERY) => {
-                    yield comment();
-                    continue;
+                    if still_holds(&backend, &known, &mut as_of).await {
+                        yield comment();
+                        continue;
+                    }
+                    let over = Refused::Unauthenticated("the credential has ended".to_owned());
+                    yield next(None, &answer::failure(&over.into(), &request_id));
+                    break;
                 }
             };
             let Some(item) = item else { break };

@@ -34,6 +34,7 @@ use super::{
     authenticate, execute,
     http::Head,
     request::{Asked, Prepared},
+    still_holds,
 };
 
 const SUBPROTOCOL: &str = "graphql-transport-ws";
@@ -174,6 +175,8 @@ struct Session<B: Backend> {
     queue: mpsc::Receiver<Reply>,
     /// When the peer last said something.
     heard_at: Instant,
+    /// What the credential was checked under last.
+    as_of: Option<u64>,
     /// Set when the server stops: the socket is closed then, or as soon as nothing is executing.
     drain_until: Option<Instant>,
 }
@@ -195,6 +198,7 @@ impl<B: Backend> Session<B> {
             replies,
             queue,
             heard_at: now,
+            as_of: None,
             drain_until: None,
         })
     }
@@ -303,6 +307,17 @@ impl<B: Backend> Session<B> {
         }
     }
 
+    async fn check_credential(&mut self) -> Result<(), End> {
+        match &self.phase {
+            Phase::Open { caller, .. }
+                if !still_holds(&self.backend, caller, &mut self.as_of).await =>
+            {
+                Err(Close::forbidden("forbidden: the credential has ended").into())
+            }
+            _ => Ok(()),
+        }
+    }
+
     async fn hear(&mut self, message: Message) -> Result<(), End> {
         let text = match message {
             Message::Text(text) => text,
@@ -333,6 +348,8 @@ impl<B: Backend> Session<B> {
             return Err(Close::too_many_inits().into());
         };
         let backend = self.backend.clone();
+        // Before it is checked: what ends meanwhile is not overlooked.
+        self.as_of = backend.revocations();
         let given = self.head.credential.take();
         let credential = authorization.or(given);
         let origin = self.head.origin.clone();
@@ -359,6 +376,7 @@ impl<B: Backend> Session<B> {
     }
 
     async fn subscribe(&mut self, id: String, parameters: Value) -> Result<(), End> {
+        self.check_credential().await?;
         let Phase::Open { caller, .. } = &self.phase else {
             return Err(Close::unauthorized().into());
         };
@@ -409,10 +427,11 @@ impl<B: Backend> Session<B> {
         let (backend, caller) = (self.backend.clone(), caller.clone());
         let tasks = self.backend.tasks();
         let task = if is_subscription {
+            let stopping = backend.stopping();
             let subscription = opened(&id, backend, caller, request, meta);
             tasks.spawn(
                 async move {
-                    let _ = stream_out(subscription, speaker).await;
+                    let _ = stream_out(subscription, speaker, stopping).await;
                 }
                 .in_current_span(),
             )
@@ -460,6 +479,7 @@ impl<B: Backend> Session<B> {
     /// Two kinds: every peer's network stack answers the frame, even while a browser has put the page to sleep; and the message
     /// is the only one that a script in a browser can see, to know that the server lives.
     async fn ping(&mut self) -> Result<(), End> {
+        self.check_credential().await?;
         send(&mut self.socket, Message::Ping(Vec::new().into())).await?;
         match self.phase {
             Phase::Open { .. } => self.send(say::ping()).await,

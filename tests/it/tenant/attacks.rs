@@ -27,14 +27,14 @@ fn part(text: &str) -> String {
 }
 
 /// A tenant with a provider, a genuine token's claims, and the token.
-struct Scene {
+pub(super) struct Scene {
     provider: Provider,
-    acme: Tenant,
+    pub(super) acme: Tenant,
     said: Value,
-    token: String,
+    pub(super) token: String,
 }
 
-async fn scene(kit: &Kit) -> anyhow::Result<Scene> {
+pub(super) async fn scene(kit: &Kit) -> anyhow::Result<Scene> {
     let provider = Provider::start().await?;
     let acme = kit.tenant("acme").await?;
     provider.registered_at(kit, &acme).await?;
@@ -598,7 +598,7 @@ async fn a_signature_of_another_key_or_over_another_text_is_refused() -> anyhow:
 }
 
 /// Opens a socket with a token and leaves it acknowledged; sends `subscription`, if any.
-async fn socket(
+pub(super) async fn socket(
     url: &str,
     payload: Value,
     subscription: Option<&str>,

@@ -110,14 +110,13 @@ impl ContactFilter {
     /// The condition on the table `contact`.
     pub fn condition(self, scope: &Scope) -> Result<Condition> {
         let mut operators = 0;
-        let condition = self.within(scope, DEPTH_MAX, &mut operators)?;
-        check_operators(operators)?;
-        Ok(condition)
+        self.within(scope, DEPTH_MAX, &mut operators)
     }
 
     fn within(self, scope: &Scope, depth: usize, operators: &mut usize) -> Result<Condition> {
         use contact::Column;
         let depth = deeper(depth)?;
+        let before = *operators;
         let mut all = Condition::all();
         for (kind, filter) in [
             (Kind::ExternalId, self.external_id),
@@ -157,6 +156,7 @@ impl ContactFilter {
         let and = each(self.and.unwrap_or_default())?;
         let or = self.or.map(&mut each).transpose()?;
         let not = each(self.not.into_iter().map(|filter| *filter).collect())?;
+        count(operators, before)?;
         Ok(joined(all, and, or, not))
     }
 }
@@ -169,9 +169,12 @@ fn deeper(depth: usize) -> Result<usize> {
     })
 }
 
-fn check_operators(operators: usize) -> Result<()> {
-    if operators > OPERATORS_MAX {
-        let message = format!("a filter holds at most {OPERATORS_MAX} operators, not {operators}");
+/// Ends the count of one filter, whose operators came on top of `before`. One that asks for nothing counts, too: a list of
+/// thousands of them nests as deep as it is long when it is written as SQL.
+fn count(operators: &mut usize, before: usize) -> Result<()> {
+    *operators = (*operators).max(before + 1);
+    if *operators > OPERATORS_MAX {
+        let message = format!("a filter holds at most {OPERATORS_MAX} operators");
         return Err(Error::invalid("filter", message));
     }
     Ok(())

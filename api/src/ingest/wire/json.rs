@@ -21,6 +21,11 @@ pub(super) fn parse(text: &str) -> Result<Value, WireError> {
             "the body holds more than {VALUES_MAX} values or {OBJECTS_MAX} objects"
         )));
     }
+    if document::json::has_reserved(text.as_bytes()) {
+        return Err(WireError::invalid(
+            "the body holds a reserved name".to_owned(),
+        ));
+    }
     if !text.contains(r"\u0000")
         && let Ok(value) = serde_json::from_str(text)
     {

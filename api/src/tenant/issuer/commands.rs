@@ -196,6 +196,7 @@ pub(super) fn no_such_issuer() -> Error {
 pub async fn delete_issuer(tx: &Tx, id: Id<issuer::Entity>) -> Result<Id<issuer::Entity>> {
     let row = find(tx, id).await?;
     tx.delete(row.id).await?;
+    tx.revokes().await?;
     let changes = json!({"kind": kind_name(row.kind), "issuer": row.iss, "audience": row.audience});
     tx.audit(Audited::new("issuerDelete", &row.id, changes))
         .await?;

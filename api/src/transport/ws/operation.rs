@@ -12,6 +12,8 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 
+use tokio_util::sync::CancellationToken;
+
 use super::message::say;
 use crate::transport::{
     Backend, Item, RequestMeta,
@@ -75,7 +77,7 @@ pub(super) fn opened<B: Backend>(
 ) -> BoxStream<'static, Said> {
     let id: Box<str> = id.into();
     let request_id: Box<str> = meta.request_id.as_str().into();
-    let say = move |item: Result<Item, _>| {
+    let said = move |item: Result<Item, _>| {
         let response = if let Ok(Item { response, .. }) = item {
             response
         } else {
@@ -96,16 +98,19 @@ pub(super) fn opened<B: Backend>(
     match catch_unwind(AssertUnwindSafe(|| {
         backend.subscribe(caller, request, meta)
     })) {
-        Ok(items) => AssertUnwindSafe(items).catch_unwind().map(say).boxed(),
-        Err(panic) => stream::once(ready(Err(panic))).map(say).boxed(),
+        Ok(items) => AssertUnwindSafe(items).catch_unwind().map(said).boxed(),
+        Err(panic) => stream::once(ready(Err(panic))).map(said).boxed(),
     }
 }
 
 /// Passes on what a subscription says, until it ends, fails or is cancelled. A stream that always has a next item never lets its
 /// task see the cancellation, so it must end here when nobody hears it.
+///
+/// At a stop there is no `complete`, so that clients come back: which of the two is seen first is chance.
 pub(super) async fn stream_out(
     mut subscription: BoxStream<'static, Said>,
     mut speaker: Speaker,
+    stopping: CancellationToken,
 ) -> Result<(), Unheard> {
     while let Some(said) = subscription.next().await {
         let is_last = said.is_last;
@@ -113,6 +118,9 @@ pub(super) async fn stream_out(
         if is_last {
             return Ok(());
         }
+    }
+    if stopping.is_cancelled() {
+        return Ok(());
     }
     let complete = Said {
         texts: vec![say::complete(&speaker.id)],

@@ -9,7 +9,7 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait, SelectStatement, UnionType},
 };
 
-use super::{DEPTH_MAX, check_operators, deeper, joined};
+use super::{DEPTH_MAX, count, deeper, joined};
 use crate::{
     base::{
         Error, Result, Scope,
@@ -128,6 +128,8 @@ impl ContactEventMatch {
 impl EventFilter {
     /// The condition on the table `event`.
     pub async fn condition(self, scope: &Scope) -> Result<Condition> {
+        // Before the ids in it are looked up: there may be too many.
+        self.bounded(&|_| None)?;
         let mut named = HashSet::new();
         self.name_contacts(&mut named);
         let named: Vec<ContactId> = named.into_iter().collect();
@@ -172,9 +174,7 @@ impl EventFilter {
 
     fn bounded(&self, family: &impl Fn(&ID) -> Option<Vec<ContactId>>) -> Result<Condition> {
         let mut operators = 0;
-        let condition = self.within(family, DEPTH_MAX, &mut operators)?;
-        check_operators(operators)?;
-        Ok(condition)
+        self.within(family, DEPTH_MAX, &mut operators)
     }
 
     fn within(
@@ -185,6 +185,7 @@ impl EventFilter {
     ) -> Result<Condition> {
         use event::Column;
         let depth = deeper(depth)?;
+        let before = *operators;
         let mut all = Condition::all();
         if let Some(id) = &self.contact_id {
             *operators += 1;
@@ -209,6 +210,7 @@ impl EventFilter {
         let or = self.or.as_deref().map(&mut each).transpose()?;
         let not = self.not.as_deref().map(std::slice::from_ref);
         let not = each(not.unwrap_or_default())?;
+        count(operators, before)?;
         Ok(joined(all, and, or, not))
     }
 }
