@@ -143,8 +143,9 @@ impl DeliveriesPlan {
                 select
                     .expr(version(nudge_version::Column::Content))
                     .expr(nudge(nudge::Column::Key))
-                    .join(JoinType::InnerJoin, nudge_version::Entity, of_version)
-                    .join(JoinType::InnerJoin, nudge::Entity, of_nudge);
+                    // Each is there. A left join says so to SQLite, which else begins with the versions and reads all deliveries.
+                    .join(JoinType::LeftJoin, nudge_version::Entity, of_version)
+                    .join(JoinType::LeftJoin, nudge::Entity, of_nudge);
             },
         ))
     }
