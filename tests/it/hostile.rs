@@ -224,15 +224,23 @@ async fn errors_are_twenty_at_most_and_small_and_tell_where_without_quoting() ->
 {
     on_each_database(async |kit| {
         let acme = kit.tenant("acme").await?;
-        // aliases of 128 bytes, eleven deep, and thirty fields that fail below them
+        let made =
+            r#"mutation { contactUpsert(input: {externalId: "u1"}) { userErrors { code } } }"#;
+        kit.gql(&acme.secret_key, made, json!({})).await;
+        // fields that fail, since there is no PostHog, each under a name of 128 bytes
         let long = "a".repeat(128);
-        let fails = (0..20)
-            .map(|n| format!("m{n}: contact(by: {{externalId: \"\"}}) {{ id }} "))
+        let fails = (0..30)
+            .map(|n| format!("{}{n:02}: metric(key: \"m\") {{ value }} ", &long[2..]))
             .collect::<Vec<_>>()
             .concat();
-        let answer = kit
-            .gql(&acme.secret_key, &format!("{{ {fails} }}"), json!({}))
-            .await;
+        let fails =
+            format!("{{ contact(by: {{externalId: \"u1\"}}) {{ analytics {{ {fails} }} }} }}");
+        let answer = kit.gql(&acme.secret_key, &fails, json!({})).await;
+        assert_eq!(
+            answer["errors"].as_array().map(Vec::len),
+            Some(20),
+            "{answer}"
+        );
         assert!(answer["errors"].to_string().len() <= ERRORS_BYTES_MAX);
         let unknown = format!("{{ contacts {{ {long}: secretWord }} }}");
         let answer = kit.gql(&acme.secret_key, &unknown, json!({})).await;

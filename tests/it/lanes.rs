@@ -5,7 +5,6 @@ mod document;
 
 use api::{
     base::Origin,
-    nudge,
     schema::{self, Answered, Lane, Ready},
 };
 use async_graphql::{Request, Variables};
@@ -86,8 +85,6 @@ async fn a_plan_and_the_engine_answer_with_the_same_bytes() -> anyhow::Result<()
     on_each_database(async |kit| {
         let (acme, mut ids) = people(&kit, "acme").await?;
         let (other, others) = people(&kit, "other").await?;
-        // A nudge that was put away, so that its state is told by the clock.
-        let _ = nudge::State::Expired;
         let first = ids[0].clone();
         ids.extend(others);
         ids.push("contact_01h455vb4pex5vsknk084sn02q".to_owned());

@@ -13,4 +13,4 @@ pub use parse::{Unparsed, parse};
 pub use weigh::{Overweight, Sizes, directs, executed, introspects, weigh};
 
 /// Bounds of a document that hold before it is parsed: see [`scan`](scan()).
-pub use scan::scan;
+pub use scan::{BYTES_MAX, scan};

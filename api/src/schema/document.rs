@@ -243,6 +243,10 @@ fn weight(known: &Known) -> u32 {
 impl Documents {
     /// The document of this text. One that is known is not read again.
     pub async fn read(&self, text: &str) -> Result<Arc<Known>, Unparsed> {
+        // One that is too long is refused before it is hashed.
+        if text.len() > document::BYTES_MAX {
+            document::parse(text)?;
+        }
         let hash = Sha256::digest(text).into();
         if let Some(known) = self.known.get(&hash).await {
             return Ok(known);
