@@ -25,8 +25,8 @@ use crate::{
     worker::Worker,
 };
 
-/// The rooms that hear.
-const MODULES: &[&Module] = &[&nudge::MODULE];
+/// Every room that hears, holds rows of contacts or has timed work.
+const MODULES: &[&Module] = &[&contact::MODULE, &nudge::MODULE];
 
 /// How much of its quotas a caller has left, and what they are.
 pub(crate) const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -110,6 +110,7 @@ impl App {
             secrets: Secrets::new(parts.config.secret_key_or_development()),
             bus: Bus::default(),
             revocations: Revocations::default(),
+            modules: MODULES,
         });
         let tasks = TaskTracker::new();
         let outbound = Outbound::new(parts.config.allow_private_upstreams)?;

@@ -12,6 +12,9 @@ pub struct Model {
     pub id: Id<Entity>,
     pub tenant_id: TenantId,
     pub kind: Kind,
+    /// What the claim that made it was worth.
+    pub level: crate::contact_identifier::Verification,
+    pub standing: Standing,
     pub a_id: Id<crate::contact_identifier::Entity>,
     pub b_id: Id<crate::contact_identifier::Entity>,
     /// Why it joined nothing; absent where it did.
@@ -31,6 +34,19 @@ pub enum Kind {
     Identify,
     /// An alias call, or PostHog's `$create_alias`.
     Alias,
+    /// Somebody of the tenant said so.
+    Manual,
+}
+
+/// Whether it counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "String", db_type = "Text", rename_all = "snake_case")]
+pub enum Standing {
+    Active,
+    /// It held once.
+    Retired,
+    /// The tenant excludes this edge, though not its ends.
+    Excluded,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

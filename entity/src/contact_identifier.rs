@@ -21,6 +21,10 @@ pub struct Model {
     pub source: String,
     pub first_seen_at: DateTimeUtc,
     pub last_seen_at: DateTimeUtc,
+    /// The contact that it stands for by itself: the one to which it was attached first. Absent where it is blocked.
+    pub origin_id: Option<Id<crate::contact::Entity>>,
+    /// It stands for nobody: it joins nothing and has no contact of its own.
+    pub blocked: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, EnumIter, DeriveActiveEnum)]

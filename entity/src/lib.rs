@@ -5,6 +5,7 @@ pub mod audit_entry;
 pub mod consumer;
 pub mod contact;
 pub mod contact_alias;
+pub mod contact_cannot_link;
 pub mod contact_evidence;
 pub mod contact_identifier;
 pub mod contact_trait;
@@ -13,7 +14,11 @@ pub mod event;
 pub mod event_retry;
 pub mod id;
 pub mod idempotency;
+pub mod identity_block;
+pub mod identity_policy;
 pub mod issuer;
+pub mod merge_proposal;
+pub mod merge_record;
 pub mod metric;
 pub mod nudge;
 pub mod nudge_decision;
@@ -24,6 +29,8 @@ pub mod operation;
 pub mod posthog_connection;
 pub mod tenant;
 pub mod tenant_front;
+pub mod touchpoint;
+pub mod trait_observation;
 
 use sea_orm::EntityTrait;
 

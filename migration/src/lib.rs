@@ -10,6 +10,7 @@ mod m0004_nudge;
 mod m0005_identity;
 mod m0006_front;
 mod m0007_reads;
+mod m0008_identity_graph;
 mod table;
 
 /// The PostgreSQL role that the application works as: it owns nothing, so row level security holds for it.
@@ -31,6 +32,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0005_identity::Migration),
             Box::new(m0006_front::Migration),
             Box::new(m0007_reads::Migration),
+            Box::new(m0008_identity_graph::Migration),
         ]
     }
 }

@@ -11,6 +11,7 @@ mod contact;
 mod coverage;
 mod crash;
 mod flag_vectors;
+mod fold;
 mod forward;
 mod front;
 mod graph;

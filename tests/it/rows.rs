@@ -33,6 +33,8 @@ pub(crate) async fn identifier(
         source: Set("test".to_owned()),
         first_seen_at: Set(tx.now()),
         last_seen_at: Set(tx.now()),
+        origin_id: Set(Some(contact)),
+        blocked: Set(false),
     })
     .await
 }

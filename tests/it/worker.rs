@@ -18,8 +18,8 @@ use uuid::Uuid;
 
 /// A room that says what it heard, and fails on what asks it to.
 const EAR: Module = Module {
-    name: "ear",
     hear: Some(hear),
+    ..Module::named("ear")
 };
 
 fn hear<'a>(cx: &'a Cx, events: &'a [event::Model]) -> Fut<'a, Vec<Result<()>>> {

@@ -9,7 +9,9 @@ use chrono::{DateTime, Utc};
 use entity::{ContactId, Id, TenantId, api_key, issuer};
 use futures_util::future::BoxFuture;
 
-use super::{Bus, Clock, Db, Ids, MemberRole, Result, Revocations, Rng, Scope, Secrets, Tx};
+use super::{
+    Bus, Clock, Db, Ids, MemberRole, Module, Result, Revocations, Rng, Scope, Secrets, Tx,
+};
 
 /// Who asks. See the table "Who asks" in `docs/architecture.md`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +90,8 @@ pub struct Env {
     pub secrets: Secrets,
     pub bus: Bus,
     pub revocations: Revocations,
+    /// Every room's declaration.
+    pub modules: &'static [&'static Module],
 }
 
 /// Where a request came from: what the audit log keeps of it beside who asked.

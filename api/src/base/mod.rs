@@ -33,7 +33,7 @@ pub use error::{Error, ErrorCode, Result, Unavailable, UserError};
 pub use event::{
     CAUSATION_DEPTH_MAX, Cause, LogPlace, NewEvent, OWN_MESSAGE, PARTITIONS, partition,
 };
-pub use module::{Fut, Hear, Module};
+pub use module::{Due, Fold, Fut, Hear, Held, Module, Regrouped, Settle};
 pub use outbound::Outbound;
 pub use page::{
     Counter, Cursors, Edge, FromEnd, Listing, PAGE_DEFAULT, PAGE_MAX, Page, PageArgs, PageInfo,

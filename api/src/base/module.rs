@@ -1,20 +1,73 @@
 //! What a room hands the roof, besides its part of the schema.
 
-use std::pin::Pin;
+use std::{pin::Pin, sync::Arc};
 
-use entity::event;
+use entity::{ContactId, event};
 
-use super::{Cx, Result};
+use super::{Cx, Env, Result, Tx};
 
+/// A room without an ear, rows of contacts or timed work names what it has and takes the rest from [`Module::named`].
 pub struct Module {
     /// Names its consumer and its events' source; never reused, never renamed.
     pub name: &'static str,
     /// Its ear: events of one tenant, in order per contact, at least once.
     pub hear: Option<Hear>,
+    /// What becomes of its rows where contacts become one, or are taken apart.
+    pub fold: Fold,
+    /// Its timed work: does some of what is due, of all tenants, and says how much that was. It is called again at once while
+    /// there is something, else about every second; by several processes at a time, so it leases what it takes.
+    pub due: Option<Due>,
+}
+
+impl Module {
+    pub const fn named(name: &'static str) -> Self {
+        Self {
+            name,
+            hear: None,
+            fold: Fold {
+                tables: &[],
+                settle: None,
+            },
+            due: None,
+        }
+    }
 }
 
 /// Answers for each event, in the events' order: `Err` is tried again later, and the contact's later
 /// events wait behind it.
 pub type Hear = for<'a> fn(&'a Cx, &'a [event::Model]) -> Fut<'a, Vec<Result<()>>>;
 
+pub type Due = for<'a> fn(&'a Arc<Env>) -> Fut<'a, Result<usize>>;
+
 pub type Fut<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// How a room's rows follow their contacts.
+///
+/// A row keeps the contact that it was written with, and is read over its root's family: a merge moves nothing, and an unmerge
+/// gives each contact back the rows it had. What was written to the root meanwhile goes with the identifier that caused it.
+pub struct Fold {
+    /// Every table of the room that names a contact.
+    pub tables: &'static [Held],
+    /// Mends, in the same transaction, what of a contact there is one of: counts, places, memberships.
+    pub settle: Option<Settle>,
+}
+
+/// A table whose rows belong to contacts.
+pub struct Held {
+    pub table: &'static str,
+    /// The column that names the contact.
+    pub contact: &'static str,
+    /// The column that names the identifier which caused the row. Without one, rows stay where they are.
+    pub identifier: Option<&'static str>,
+}
+
+pub type Settle = for<'a> fn(&'a Tx, &'a Regrouped) -> Fut<'a, Result<()>>;
+
+/// Which contacts became one and which were taken apart, once all is written.
+#[derive(Clone, Debug, Default)]
+pub struct Regrouped {
+    /// The absorbed contact, and the root that it is part of now.
+    pub joined: Vec<(ContactId, ContactId)>,
+    /// The root that a contact was part of, and the contact.
+    pub parted: Vec<(ContactId, ContactId)>,
+}

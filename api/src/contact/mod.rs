@@ -24,3 +24,29 @@ pub use graphql::{
 pub use queries::{distinct_ids, families, family, find_by, listed, root, roots, traits};
 pub use rules::{Claim, ID_CHARS_MAX, is_distinct_id_kind, is_illegal_id, name_in, normalize};
 pub use touch::touch;
+
+use crate::base::{Fold, Held, Module};
+
+pub const MODULE: Module = Module {
+    fold: Fold {
+        tables: &[
+            Held {
+                table: "event",
+                contact: "contact_id",
+                identifier: Some("identifier_id"),
+            },
+            Held {
+                table: "trait_observation",
+                contact: "contact_id",
+                identifier: Some("identifier_id"),
+            },
+            Held {
+                table: "touchpoint",
+                contact: "contact_id",
+                identifier: Some("identifier_id"),
+            },
+        ],
+        settle: None,
+    },
+    ..Module::named("contact")
+};

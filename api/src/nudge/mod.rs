@@ -31,11 +31,26 @@ pub use queries::Reads;
 pub use rules::{Action, Content, Operator, State};
 pub use stream::Streams;
 
-use crate::base::Module;
+use crate::base::{Fold, Held, Module};
 
 pub const MODULE: Module = Module {
-    name: SOURCE,
     hear: Some(|cx, events| Box::pin(reactions::hear(cx, events))),
+    fold: Fold {
+        tables: &[
+            Held {
+                table: "nudge_delivery",
+                contact: "contact_id",
+                identifier: Some("identifier_id"),
+            },
+            Held {
+                table: "nudge_decision",
+                contact: "contact_id",
+                identifier: Some("identifier_id"),
+            },
+        ],
+        settle: None,
+    },
+    ..Module::named(SOURCE)
 };
 
 /// The source of this room's events.

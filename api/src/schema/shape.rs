@@ -42,6 +42,8 @@ pub(super) enum Met<'d> {
         field: &'d Field,
     },
     Directive(&'d Name),
+    /// What a `@skip` or an `@include` asks, if it does.
+    Condition(Option<&'d Literal>),
     /// An argument's value, or a variable's default.
     Value {
         name: &'d Name,
@@ -162,6 +164,11 @@ impl Shape {
     ) {
         for Positioned { node, pos } in directives {
             meet(Met::Directive(&node.name.node), *pos);
+            // the export leaves out the language's own
+            if ["skip", "include"].contains(&node.name.node.as_str()) {
+                let condition = node.get_argument("if").map(|literal| &literal.node);
+                meet(Met::Condition(condition), *pos);
+            }
             if let Some(known) = self.directives.get(&node.name.node) {
                 Self::walk_arguments(&node.arguments, &known.arguments, meet);
             }
@@ -184,26 +191,26 @@ impl Shape {
         }
     }
 
-    /// Whether every number in the literal that stands for an `Int` is one. All else is the engine's to say.
-    fn has_only_ints(&self, ty: &Type, literal: &Literal) -> bool {
+    /// What in the literal the engine takes though it is wrong: a number for an `Int` that is none, a text for an enum's value. All
+    /// else is the engine's to say.
+    fn slip(&self, ty: &Type, literal: &Literal) -> Option<Slip> {
         let name = match (&ty.base, literal) {
             (BaseType::List(item), Literal::List(items)) => {
-                return items
-                    .iter()
-                    .all(|literal| self.has_only_ints(item, literal));
+                return items.iter().find_map(|literal| self.slip(item, literal));
             }
-            (BaseType::List(item), literal) => return self.has_only_ints(item, literal),
+            (BaseType::List(item), literal) => return self.slip(item, literal),
             (BaseType::Named(name), _) => name,
         };
         match (literal, self.types.get(name).map(|ty| &ty.kind)) {
-            (Literal::Number(number), _) if name == "Int" => is_int(number),
+            (Literal::Number(number), _) if name == "Int" => (!is_int(number)).then_some(Slip::Int),
+            (Literal::String(_), Some(TypeKind::Enum(_))) => Some(Slip::Enum),
             (Literal::Object(members), Some(TypeKind::InputObject(object))) => {
-                members.iter().all(|(name, literal)| {
-                    input(&object.fields, name)
-                        .is_none_or(|input| self.has_only_ints(&input.ty.node, literal))
+                members.iter().find_map(|(name, literal)| {
+                    let input = input(&object.fields, name)?;
+                    self.slip(&input.ty.node, literal)
                 })
             }
-            _ => true,
+            _ => None,
         }
     }
 
@@ -354,36 +361,78 @@ fn is_int(number: &Number) -> bool {
         .is_some_and(|number| i32::try_from(number).is_ok())
 }
 
-/// The numbers in a document that stand for an `Int` and are none: where the engine would come to them, and where not.
+/// What the engine takes though it is wrong.
+#[derive(Clone, Copy, Debug)]
+enum Slip {
+    Int,
+    Enum,
+}
+
+impl Slip {
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::Int => "an Int has at most 32 bits",
+            Self::Enum => "an enum's value is a name and no text",
+        }
+    }
+}
+
+/// What is wrong with a document's literals, and with what its directives ask for, where the engine would come to it and where not.
 pub(super) fn check_literals(document: &ExecutableDocument) -> Vec<ServerError> {
     let mut errors = vec![];
-    let mut meet = |met: Met<'_>, pos| {
-        if let Met::Value {
+    let mut meet = |met: Met<'_>, pos| match met {
+        Met::Value {
             name,
             expected: Some(ty),
             literal,
-        } = met
-            && !SHAPE.has_only_ints(ty, literal)
+        } => {
+            if let Some(slip) = SHAPE.slip(ty, literal) {
+                let reason = slip.reason();
+                let message = format!("Invalid value for argument \"{name}\", {reason}");
+                errors.push(ServerError::new(message, Some(pos)));
+            }
+        }
+        // The engine asks nothing of those at `__typename`, and takes whatever it does not understand for false.
+        Met::Condition(condition)
+            if !condition.is_some_and(|literal| is_condition(document, literal)) =>
         {
-            let message =
-                format!("Invalid value for argument \"{name}\", an Int has at most 32 bits");
+            let message = "Invalid value for argument \"if\", expected type \"Boolean!\"";
             errors.push(ServerError::new(message, Some(pos)));
         }
+        _ => {}
     };
     SHAPE.walk(document, &mut meet);
     for (_, operation) in document.operations.iter() {
         for Positioned { node, pos } in &operation.node.variable_definitions {
             if let Some(default) = &node.default_value {
                 let literal = default.node.clone().into_value();
-                if !SHAPE.has_only_ints(&node.var_type.node, &literal) {
+                if let Some(slip) = SHAPE.slip(&node.var_type.node, &literal) {
                     let message =
-                        "Invalid default value for a variable, an Int has at most 32 bits";
+                        format!("Invalid default value for a variable, {}", slip.reason());
                     errors.push(ServerError::new(message, Some(*pos)));
                 }
             }
         }
     }
     errors
+}
+
+/// Whether a literal can stand for a `Boolean!`: a variable, where an operation of the document declares it as one that is there.
+fn is_condition(document: &ExecutableDocument, literal: &Literal) -> bool {
+    match literal {
+        Literal::Boolean(_) => true,
+        Literal::Variable(name) => document.operations.iter().any(|(_, operation)| {
+            let mut definitions = operation.node.variable_definitions.iter();
+            definitions.any(|definition| {
+                let definition = &definition.node;
+                let ty = &definition.var_type.node;
+                definition.name.node == *name
+                    && matches!(&ty.base, BaseType::Named(base) if base == "Boolean")
+                    && (!ty.nullable || definition.default_value.is_some())
+            })
+        }),
+        _ => false,
+    }
 }
 
 /// Why the variables are not what the operation declares: the specification's coercion, before anything is executed.
@@ -463,6 +512,52 @@ mod tests {
                 0,
             ),
             ("{ nothing(first: 3000000000) { here } }", 0),
+        ] {
+            assert_eq!(literals(text), wrong, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_no_enums_value() {
+        for (text, wrong) in [
+            (
+                "{ contacts(orderBy: {field: CREATED_AT, direction: DESC}) { totalCount } }",
+                0,
+            ),
+            (
+                "{ contacts(orderBy: {field: \"CREATED_AT\", direction: DESC}) { totalCount } }",
+                1,
+            ),
+            (
+                "{ contacts(filter: {status: {in: [KNOWN, \"KNOWN\"]}}) { totalCount } }",
+                1,
+            ),
+        ] {
+            assert_eq!(literals(text), wrong, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_skipped_is_told_by_a_boolean_that_is_there() {
+        for (text, wrong) in [
+            ("{ __typename @skip(if: true) }", 0),
+            (
+                "query ($a: Boolean!) { __typename @skip(if: $a) tenant @include(if: $a) { id } }",
+                0,
+            ),
+            (
+                "query ($a: Boolean = true) { ...F } fragment F on Query { __typename @skip(if: $a) }",
+                0,
+            ),
+            ("query ($a: Boolean) { tenant @include(if: $a) { id } }", 1),
+            (
+                "query ($a: String!) { tenant { __typename @include(if: $a) } }",
+                1,
+            ),
+            ("{ __typename @include(if: $a) }", 1),
+            ("{ __typename @include(if: \"true\") }", 1),
+            ("{ __typename @include }", 1),
+            ("{ ... @skip(if: 1) { __typename } }", 1),
         ] {
             assert_eq!(literals(text), wrong, "{text}");
         }

@@ -66,6 +66,7 @@ impl Sight {
                         || SHAPE.directives.contains_key(name)
                 }
                 Met::Value { expected, .. } => expected.is_some(),
+                Met::Condition(_) => true,
             };
             if !is_seen
                 && first.is_none_or(|first| (pos.line, pos.column) < (first.line, first.column))

@@ -21,6 +21,7 @@ const QUOTING: &[&str] = &[
     r#"Invalid value for argument "{}", unknown field "{}" of type "{}""#,
     r#"Invalid value for argument "{}", expected type "{}""#,
     r#"Invalid value for argument "{}", an Int has at most 32 bits"#,
+    r#"Invalid value for argument "{}", an enum's value is a name and no text"#,
     r#"Duplicate directive "{}""#,
     r#"Directive "@{}" argument "{}" of type "{}" is required but not provided"#,
     r#"Directive "{}" may not be used on "{}""#,

@@ -24,7 +24,7 @@ use self::{
     forward::Forwarder,
     lease::{Leases, RENEW},
 };
-use crate::base::{Env, Module, Outbound, Result};
+use crate::base::{Due, Env, Module, Outbound, Result};
 
 pub use forward::CONSUMER as FORWARDER;
 pub use replay::replay;
@@ -54,11 +54,12 @@ struct Inner {
     leases: Leases,
     consumers: Vec<Consumer>,
     forwarder: Forwarder,
+    modules: &'static [&'static Module],
 }
 
 impl Worker {
-    /// A worker that hears for `modules`. It takes nothing until it is started.
-    pub fn new(env: Arc<Env>, outbound: Outbound, modules: &[&Module]) -> Self {
+    /// A worker for `modules`. It takes nothing until it is started.
+    pub fn new(env: Arc<Env>, outbound: Outbound, modules: &'static [&'static Module]) -> Self {
         let due = Arc::new(Notify::new());
         let rooms = modules.iter().filter_map(|module| {
             module.hear.map(|hear| Consumer {
@@ -77,6 +78,7 @@ impl Worker {
                 leases: Leases::new(Arc::clone(&env), names),
                 forwarder: Forwarder::new(Arc::clone(&env), outbound, due),
                 consumers,
+                modules,
                 env,
             }),
         }
@@ -106,6 +108,10 @@ impl Worker {
         for at in 0..inner.consumers.len() {
             let (inner, stopping) = (Arc::clone(inner), stopping.clone());
             loops.spawn(async move { inner.consume(at, &stopping).await });
+        }
+        for (room, due) in inner.timed() {
+            let (inner, stopping) = (Arc::clone(inner), stopping.clone());
+            loops.spawn(async move { inner.keep_time(room, due, &stopping).await });
         }
         let (forwarding, until) = (Arc::clone(inner), stopping.clone());
         loops.spawn(async move { forwarding.forwarder.run(&until).await });
@@ -143,6 +149,9 @@ impl Worker {
                 }
                 done += dealt;
             }
+        }
+        for (_, due) in self.inner.timed() {
+            done += due(&self.inner.env).await?;
         }
         Ok(done + self.inner.forwarder.run_due().await?)
     }
@@ -220,6 +229,31 @@ impl Inner {
                 () = stopping.cancelled() => return,
                 rung = bell.changed() => if rung.is_ok() { pause = EAGER_POLL },
                 () = sleep(pause) => pause = (pause * 2).min(IDLE_POLL),
+            }
+        }
+    }
+
+    /// The rooms with timed work, by name.
+    fn timed(&self) -> impl Iterator<Item = (&'static str, Due)> + use<> {
+        let modules = self.modules.iter();
+        modules.filter_map(|module| Some((module.name, module.due?)))
+    }
+
+    /// Does a room's timed work as it falls due.
+    async fn keep_time(&self, room: &str, due: Due, stopping: &CancellationToken) {
+        while !stopping.is_cancelled() {
+            match due(&self.env).await {
+                Ok(0) => {}
+                Ok(_) => continue,
+                Err(error) => tracing::error!(
+                    room,
+                    error = cause(&error),
+                    "a room's timed work failed; it is tried again"
+                ),
+            }
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                () = sleep(IDLE_POLL) => {}
             }
         }
     }

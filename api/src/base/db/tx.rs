@@ -9,11 +9,13 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use entity::{EventId, Id, TenantOwned, event};
+use entity::{ContactId, EventId, Id, TenantOwned, contact_identifier, event};
 use sea_orm::{
-    ActiveModelBehavior, ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, ConnectionTrait,
-    DatabaseExecutor, EntityTrait, IntoActiveModel, QueryFilter, Set, UpdateMany,
-    sea_query::OnConflict,
+    ActiveModelBehavior, ActiveModelTrait,
+    ActiveValue::NotSet,
+    ColumnTrait, ConnectionTrait, DatabaseExecutor, EntityTrait, IntoActiveModel, QueryFilter, Set,
+    UpdateMany,
+    sea_query::{Alias, Expr, ExprTrait, OnConflict, Query},
 };
 
 use super::{
@@ -21,8 +23,8 @@ use super::{
     scope::{Place, key},
 };
 use crate::base::{
-    CAUSATION_DEPTH_MAX, Clock, Env, Ids, NewEvent, REVOCATIONS, Result, Rng, cx::Asker,
-    event::partition,
+    CAUSATION_DEPTH_MAX, Clock, Env, Held, Ids, Module, NewEvent, REVOCATIONS, Result, Rng,
+    cx::Asker, event::partition,
 };
 
 /// Rows an insert statement may hold: both databases bound the parameters of one statement.
@@ -36,6 +38,7 @@ pub struct Tx {
     ids: Ids,
     rng: Rng,
     asker: Arc<Asker>,
+    modules: &'static [&'static Module],
     emitted: AtomicBool,
     revoked: AtomicBool,
 }
@@ -55,6 +58,7 @@ impl Tx {
             ids: env.ids.clone(),
             rng: env.rng.clone(),
             asker,
+            modules: env.modules,
             emitted: AtomicBool::new(false),
             revoked: AtomicBool::new(false),
         }
@@ -95,6 +99,10 @@ impl Tx {
     }
     pub(in crate::base) fn asker(&self) -> &Asker {
         &self.asker
+    }
+    /// Every room's declaration.
+    pub const fn modules(&self) -> &'static [&'static Module] {
+        self.modules
     }
     pub const fn rng(&self) -> &Rng {
         &self.rng
@@ -164,6 +172,26 @@ impl Tx {
             .filter(E::TENANT.eq(self.tenant()))
             .filter(key::<E>().is_in(ids.iter().copied()));
         Ok(mine.exec(&self.conn()).await?.rows_affected)
+    }
+    /// Gives `to` those rows of a room that the identifiers caused and that belong to one of `from`; says how many.
+    pub async fn reassign(
+        &self,
+        held: &Held,
+        from: &[ContactId],
+        to: ContactId,
+        identifiers: &[Id<contact_identifier::Entity>],
+    ) -> Result<u64> {
+        let Some(identifier) = held.identifier else {
+            return Ok(0);
+        };
+        let update = Query::update()
+            .table(Alias::new(held.table))
+            .value(Alias::new(held.contact), to)
+            .and_where(Expr::col(Alias::new("tenant_id")).eq(self.tenant()))
+            .and_where(Expr::col(Alias::new(identifier)).is_in(identifiers.iter().copied()))
+            .and_where(Expr::col(Alias::new(held.contact)).is_in(from.iter().copied()))
+            .to_owned();
+        Ok(self.conn().execute(&update).await?.rows_affected())
     }
     /// Appends to the log in this transaction, so an event is never lost and never told of a rollback.
     /// An event whose message id the log has already is not written again; nor is one too deep in a chain

@@ -394,6 +394,8 @@ impl Graph {
                 source: touch.source.to_owned(),
                 first_seen_at: touch.occurred_at,
                 last_seen_at: touch.occurred_at,
+                origin_id: Some(contact),
+                blocked: false,
             });
         self.new_identifiers.insert(id);
     }
@@ -520,6 +522,8 @@ impl Graph {
                 id: Set(tx.new_id()),
                 tenant_id: Set(tx.tenant()),
                 kind: Set(kind),
+                level: Set(touch.verification),
+                standing: Set(contact_evidence::Standing::Active),
                 a_id: Set(first.min(other)),
                 b_id: Set(first.max(other)),
                 dormant_reason: Set(dormant_reason.map(ToOwned::to_owned)),
@@ -594,6 +598,7 @@ impl Graph {
             contact_evidence::Column::AId,
             contact_evidence::Column::BId,
             contact_evidence::Column::Kind,
+            contact_evidence::Column::Level,
         ])
         .do_nothing()
         .to_owned();
