@@ -7,7 +7,7 @@ mod loaders;
 mod plan;
 mod types;
 
-pub use filter::{ContactFilter, EventFilter};
+pub use filter::{ContactFilter, EventFilter, TraitFilter};
 pub use inputs::{
     AliasInput, ContactUpdateInput, ContactUpsertInput, IdentifyInput, Saying, TrackBatchInput,
     TrackInput,
@@ -16,4 +16,5 @@ pub use loaders::{EventsKey, Loaders};
 pub use plan::{ContactNeeds, ContactPart, ContactRow, ContactRows, members};
 pub use types::{
     Attribution, ContactKey, ContactOrder, ContactOrderField, ContactStatus, Identifier,
+    IdentifierKind, IdentifierVerification,
 };

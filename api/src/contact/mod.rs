@@ -18,8 +18,8 @@ pub use commands::{INGEST_MAX, Incoming, Ingested, Link, TraitChanges, ingest};
 pub use graphql::{
     AliasInput, Attribution, ContactFilter, ContactKey, ContactNeeds, ContactOrder,
     ContactOrderField, ContactPart, ContactRow, ContactRows, ContactStatus, ContactUpdateInput,
-    ContactUpsertInput, EventFilter, EventsKey, Identifier, IdentifyInput, Loaders, Saying,
-    TrackBatchInput, TrackInput, members,
+    ContactUpsertInput, EventFilter, EventsKey, Identifier, IdentifierKind, IdentifierVerification,
+    IdentifyInput, Loaders, Saying, TrackBatchInput, TrackInput, TraitFilter, members,
 };
 pub use queries::{distinct_ids, families, family, find_by, listed, root, roots, traits};
 pub use rules::{Claim, ID_CHARS_MAX, is_distinct_id_kind, is_illegal_id, name_in, normalize};

@@ -11,6 +11,7 @@ mod node;
 mod once;
 mod operation;
 mod plan;
+mod segment;
 mod shape;
 mod sight;
 mod subscription;
@@ -48,6 +49,7 @@ pub struct Query(
     tenant_room::AuditQuery,
     posthog::PosthogQuery,
     nudge::Query,
+    segment::SegmentQuery,
     operation::OperationQuery,
     dead_letter::DeadLetterQuery,
 );
@@ -63,6 +65,7 @@ pub struct Mutation(
     operation::OperationMutation,
     posthog::PosthogMutation,
     nudge::Mutation,
+    segment::SegmentMutation,
     dead_letter::DeadLetterMutation,
 );
 

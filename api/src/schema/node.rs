@@ -8,7 +8,9 @@ use entity::{
     issuer, metric, nudge_delivery, operation, posthog_connection, tenant,
 };
 
-use super::{contact::Contact, dead_letter::DeadLetter, event::Event, operation::Operation};
+use super::{
+    contact::Contact, dead_letter::DeadLetter, event::Event, operation::Operation, segment::Segment,
+};
 use crate::{
     base::{
         Actor, Batch, Cx, Error, Result,
@@ -17,6 +19,7 @@ use crate::{
     contact::{Identifier, Loaders},
     nudge::{self, Nudge, NudgeDelivery, NudgeVersion},
     posthog::{Metric, PosthogConnection},
+    segment,
     tenant::{ApiKey, AuditEntry, Issuer, Tenant},
 };
 
@@ -44,6 +47,7 @@ pub enum Node {
     NudgeVersion(NudgeVersion),
     Operation(Operation),
     PosthogIntegration(PosthogConnection),
+    Segment(Segment),
     Tenant(Tenant),
 }
 
@@ -165,6 +169,11 @@ async fn find_more(ctx: &Context<'_>, id: &ID) -> async_graphql::Result<Option<N
         meets(ctx, gql::ANALYTICS_READ)?;
         let row = found.metrics.ask(id).await?;
         return Ok(row.map(|row| Node::Metric(row.into())));
+    }
+    if let Some(id) = Id::parse(id) {
+        meets(ctx, gql::SEGMENTS_READ)?;
+        let row = segment::Reads::of(ctx)?.segments.ask(id).await?;
+        return Ok(row.map(|row| Node::Segment(row.into())));
     }
     find_managed(ctx, found, id).await
 }

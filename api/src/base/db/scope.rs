@@ -121,7 +121,7 @@ impl Scope {
 }
 
 /// The id column: every tenant table has exactly one key, its `Id`.
-pub(in crate::base) fn key<E: EntityTrait>() -> E::Column {
+pub(crate) fn key<E: EntityTrait>() -> E::Column {
     E::PrimaryKey::iter()
         .next()
         .expect("a table has a key")
