@@ -264,7 +264,7 @@ impl SegmentQuery {
     /// segment or contact. Needs the scope `contacts:read` too.
     #[graphql(
         guard = "gql::SEGMENTS_READ.and(gql::CONTACTS_READ)",
-        visible = "gql::segments_read"
+        visible = "explainable"
     )]
     async fn segment_explain(
         &self,
@@ -293,6 +293,10 @@ impl SegmentQuery {
             nodes: explained.told.into_iter().map(Into::into).collect(),
         }))
     }
+}
+
+fn explainable(ctx: &Context<'_>) -> bool {
+    gql::segments_read(ctx) && gql::contacts_read(ctx)
 }
 
 async fn named(

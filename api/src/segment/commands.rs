@@ -183,7 +183,7 @@ fn begin_walk(tx: &Tx, row: &mut segment::ActiveModel) {
 async fn all_held(tx: &Tx) -> Result<Vec<segment::Model>> {
     tx.find::<segment::Entity>()
         .order_by_asc(segment::Column::Id)
-        .locked()
+        .guarded()
         .all()
         .await
 }

@@ -26,8 +26,11 @@ use crate::{
 
 pub(super) type SegmentId = Id<segment::Entity>;
 
-/// Contacts that one statement asks about: their ids, and those of all they absorbed, are its parameters.
+/// Contacts that are asked about together.
 pub(super) const ASKED_AT_ONCE: usize = 1_000;
+
+/// Ids that one statement may name: SQLite takes 32,766 parameters.
+const PARAMETERS_MAX: usize = 25_000;
 
 /// How long a size is remembered.
 const SIZES_KEPT: TimeDelta = TimeDelta::days(400);
@@ -141,17 +144,17 @@ impl Above {
             *under.entry(*id).or_default() += 1;
         }
         let mut order: Vec<SegmentId> = vec![];
-        let mut free: Vec<SegmentId> = under
+        let mut free: BTreeSet<SegmentId> = under
             .iter()
             .filter_map(|(id, count)| (*count == 0).then_some(*id))
             .collect();
-        while let Some(id) = free.pop() {
+        while let Some(id) = free.pop_first() {
             order.push(id);
             for over in self.over.get(&id).into_iter().flatten() {
                 if let Some(count) = under.get_mut(over) {
                     *count -= 1;
                     if *count == 0 {
-                        free.push(*over);
+                        free.insert(*over);
                     }
                 }
             }
@@ -169,7 +172,7 @@ pub(super) async fn lock(
         .find::<segment::Entity>()
         .filter(segment::Column::Id.is_in(ids.iter().copied()))
         .order_by_asc(segment::Column::Id)
-        .locked()
+        .guarded()
         .all()
         .await?;
     Ok(rows.into_iter().map(|row| (row.id, row)).collect())
@@ -184,10 +187,22 @@ async fn settle_one(
     let rule = rule_of(segment)?;
     let all: Vec<ContactId> = doubts.keys().copied().collect();
     let mut changed = vec![];
-    let mut grown = 0;
+    let mut by = 0;
+    let mut portions = vec![];
     for contacts in all.chunks(ASKED_AT_ONCE) {
-        let asked = ask(tx, segment, rule.as_ref(), contacts).await?;
-        let Change { entered, left } = write(tx, segment, contacts, asked).await?;
+        let families = contact_room::families(tx, contacts).await?;
+        let parts = rule.as_ref().map_or(1, |rule| rule.walk().len());
+        portions.extend(portioned(families, parts));
+    }
+    for families in portions {
+        let contacts: Vec<ContactId> = families.keys().copied().collect();
+        let contacts = contacts.as_slice();
+        let asked = ask(tx, segment, rule.as_ref(), families).await?;
+        let Change {
+            entered,
+            left,
+            grown,
+        } = write(tx, segment, contacts, asked).await?;
         let told = |name: &str, contact: &ContactId| {
             let event = NewEvent::of_room(SOURCE, name, *contact, tx.now())
                 .with("segmentId", segment.id.to_string())
@@ -208,20 +223,40 @@ async fn settle_one(
             metrics::counter!("growthos_segment_changes_total", "change" => name, "reason" => reason.text())
                 .increment(count as u64);
         }
-        grown += i64::try_from(entered.len()).unwrap_or_default()
-            - i64::try_from(left.len()).unwrap_or_default();
+        by += grown;
         changed.extend(entered);
         changed.extend(left);
     }
-    if !changed.is_empty() {
-        grow(tx, segment.id, grown).await?;
+    if by != 0 || !changed.is_empty() {
+        grow(tx, segment.id, by).await?;
     }
     Ok(changed)
+}
+
+type Families = BTreeMap<ContactId, Vec<ContactId>>;
+
+/// Contacts cut into as many as one statement takes: each part of the rule may name all of their families.
+fn portioned(families: HashMap<ContactId, Vec<ContactId>>, parts: usize) -> Vec<Families> {
+    let mut portions = vec![];
+    let (mut portion, mut named) = (Families::new(), 0);
+    let families: Families = families.into_iter().collect();
+    for (root, family) in families {
+        if !portion.is_empty() && (named + family.len()) * parts > PARAMETERS_MAX {
+            portions.push(std::mem::take(&mut portion));
+            named = 0;
+        }
+        named += family.len();
+        portion.insert(root, family);
+    }
+    portions.push(portion);
+    portions
 }
 
 /// What a rule says of some contacts.
 struct Asked {
     inside: HashSet<ContactId>,
+    /// The contacts asked about and all that they absorbed, each with its root.
+    root_of: HashMap<ContactId, ContactId>,
     /// When time alone can change the answer.
     due: BTreeMap<ContactId, DateTime<Utc>>,
 }
@@ -230,11 +265,14 @@ async fn ask(
     tx: &Tx,
     segment: &segment::Model,
     rule: Option<&Rule>,
-    contacts: &[ContactId],
+    families: Families,
 ) -> Result<Asked> {
-    let families = contact_room::families(tx, contacts).await?;
-    let roots: Vec<Uuid> = contacts.iter().map(|id| id.uuid()).collect();
-    let members: Vec<Uuid> = families.values().flatten().map(|id| id.uuid()).collect();
+    let roots: Vec<Uuid> = families.keys().map(|id| id.uuid()).collect();
+    let root_of: HashMap<ContactId, ContactId> = families
+        .into_iter()
+        .flat_map(|(root, family)| family.into_iter().map(move |member| (member, root)))
+        .collect();
+    let members: Vec<Uuid> = root_of.keys().map(|id| id.uuid()).collect();
     let states = states(tx.modules());
     let question = Question {
         scope: tx,
@@ -272,6 +310,7 @@ async fn ask(
     }
     Ok(Asked {
         inside: inside.into_iter().map(|(id,)| id).collect(),
+        root_of,
         due,
     })
 }
@@ -279,6 +318,8 @@ async fn ask(
 struct Change {
     entered: Vec<ContactId>,
     left: Vec<ContactId>,
+    /// By how many members the segment grew: a merged contact's two may become one without that anybody left.
+    grown: i64,
 }
 
 async fn write(
@@ -287,47 +328,50 @@ async fn write(
     contacts: &[ContactId],
     asked: Asked,
 ) -> Result<Change> {
-    let before: Vec<(ContactId,)> = tx
-        .find::<segment_member::Entity>()
-        .filter(segment_member::Column::SegmentId.eq(segment.id))
-        .filter(is_one_of::<segment_member::Entity>(
-            tx,
-            segment_member::Column::ContactId,
-            contacts,
-        ))
-        .select_only()
-        .column(segment_member::Column::ContactId)
-        .tuples()
+    use segment_member::{ActiveModel, Column, Entity, Model};
+    let members: Vec<ContactId> = asked.root_of.keys().copied().collect();
+    let rows = tx
+        .find::<Entity>()
+        .filter(Column::SegmentId.eq(segment.id))
+        .filter(is_one_of::<Entity>(tx, Column::ContactId, &members))
+        .all()
         .await?;
-    let before: HashSet<ContactId> = before.into_iter().map(|(id,)| id).collect();
-    let differ = |mine: &HashSet<ContactId>, other: &HashSet<ContactId>| -> Vec<ContactId> {
-        let mut found: Vec<ContactId> = mine.difference(other).copied().collect();
-        found.sort_unstable();
-        found
-    };
-    let entered = differ(&asked.inside, &before);
-    let left = differ(&before, &asked.inside);
-    if !entered.is_empty() {
-        let rows = entered.iter().map(|contact| segment_member::ActiveModel {
-            id: Set(tx.new_id()),
-            tenant_id: Set(tx.tenant()),
-            segment_id: Set(segment.id),
-            contact_id: Set(*contact),
-            entered_at: Set(tx.now()),
-        });
-        tx.insert_all(rows.collect(), None).await?;
+    // Whom a contact absorbed was in for it.
+    let mut before: BTreeMap<ContactId, Vec<Model>> = BTreeMap::new();
+    for row in rows {
+        let root = asked.root_of[&row.contact_id];
+        before.entry(root).or_default().push(row);
     }
-    if !left.is_empty() {
-        let gone =
-            is_one_of::<segment_member::Entity>(tx, segment_member::Column::ContactId, &left);
-        tx.delete_where::<segment_member::Entity>(|delete| {
-            delete
-                .filter(segment_member::Column::SegmentId.eq(segment.id))
-                .filter(gone)
-        })
-        .await?;
+    let (mut entered, mut left) = (vec![], vec![]);
+    let (mut coming, mut gone) = (vec![], vec![]);
+    for contact in contacts {
+        let rows = before.remove(contact).unwrap_or_default();
+        let since = rows.iter().map(|row| row.entered_at).min();
+        let is_inside = asked.inside.contains(contact);
+        match (is_inside, since) {
+            (true, None) => entered.push(*contact),
+            (false, Some(_)) => left.push(*contact),
+            _ => {}
+        }
+        let stays = |row: &Model| is_inside && row.contact_id == *contact;
+        if is_inside && !rows.iter().any(stays) {
+            coming.push(ActiveModel {
+                id: Set(tx.new_id()),
+                tenant_id: Set(tx.tenant()),
+                segment_id: Set(segment.id),
+                contact_id: Set(*contact),
+                entered_at: Set(since.unwrap_or_else(|| tx.now())),
+            });
+        }
+        gone.extend(rows.iter().filter(|row| !stays(row)).map(|row| row.id));
     }
-    let answered = is_one_of::<segment_due::Entity>(tx, segment_due::Column::ContactId, contacts);
+    let length = |rows: usize| i64::try_from(rows).unwrap_or_default();
+    let grown = length(coming.len()) - length(gone.len());
+    tx.insert_all(coming, None).await?;
+    for gone in gone.chunks(ASKED_AT_ONCE) {
+        tx.delete_many(gone).await?;
+    }
+    let answered = is_one_of::<segment_due::Entity>(tx, segment_due::Column::ContactId, &members);
     tx.delete_where::<segment_due::Entity>(|delete| {
         delete
             .filter(segment_due::Column::SegmentId.eq(segment.id))
@@ -339,7 +383,11 @@ async fn write(
         .into_iter()
         .map(|(contact, at)| (segment.id, contact, at));
     make_due(tx, due.collect()).await?;
-    Ok(Change { entered, left })
+    Ok(Change {
+        entered,
+        left,
+        grown,
+    })
 }
 
 fn is_one_of<E: entity::TenantOwned>(
@@ -422,95 +470,21 @@ pub(super) async fn remember_size(tx: &Tx, id: SegmentId, size: i64) -> Result<(
     Ok(())
 }
 
-/// Where contacts became one, the absorbed one's memberships become the root's: the person is in both's segments until it is asked
-/// about again, which is due at once. So are both where a contact was taken out of another.
+/// Has a contact that was taken out of another, and that other, asked about at once. Those that became one are asked about when the
+/// event that tells of it is heard: it is the cause of what changes.
 pub(super) async fn regroup(tx: &Tx, regrouped: &Regrouped) -> Result<()> {
-    if regrouped.joined.is_empty() && regrouped.parted.is_empty() {
+    let parted = regrouped.parted.iter();
+    let concerned: BTreeSet<ContactId> = parted
+        .flat_map(|(root, contact)| [*root, *contact])
+        .collect();
+    if concerned.is_empty() {
         return Ok(());
     }
-    fold(tx, &regrouped.joined).await?;
-    let all = all_segments(tx).await?;
-    let concerned: BTreeSet<ContactId> = regrouped
-        .joined
-        .iter()
-        .map(|(_, root)| *root)
-        .chain(
-            regrouped
-                .parted
-                .iter()
-                .flat_map(|(root, contact)| [*root, *contact]),
-        )
-        .collect();
-    let now = tx.now();
+    let (all, now) = (all_segments(tx).await?, tx.now());
     let due = concerned
         .iter()
         .flat_map(|contact| all.iter().map(move |segment| (*segment, *contact, now)));
     make_due(tx, due.collect()).await
-}
-
-/// Gives absorbed contacts' memberships to their roots.
-pub(super) async fn fold(tx: &Tx, joined: &[(ContactId, ContactId)]) -> Result<()> {
-    if joined.is_empty() {
-        return Ok(());
-    }
-    let roots: HashMap<ContactId, ContactId> = joined.iter().copied().collect();
-    let absorbed: Vec<ContactId> = roots.keys().copied().collect();
-    let named: Vec<(SegmentId,)> = tx
-        .find::<segment_member::Entity>()
-        .filter(is_one_of::<segment_member::Entity>(
-            tx,
-            segment_member::Column::ContactId,
-            &absorbed,
-        ))
-        .select_only()
-        .column(segment_member::Column::SegmentId)
-        .tuples()
-        .await?;
-    if named.is_empty() {
-        return Ok(());
-    }
-    lock(tx, &named.into_iter().map(|(id,)| id).collect()).await?;
-    // Read again: what was decided while we waited counts.
-    let rows = tx
-        .find::<segment_member::Entity>()
-        .filter(is_one_of::<segment_member::Entity>(
-            tx,
-            segment_member::Column::ContactId,
-            &absorbed,
-        ))
-        .all()
-        .await?;
-    let moved = rows.iter().map(|row| segment_member::ActiveModel {
-        id: Set(tx.new_id()),
-        tenant_id: Set(tx.tenant()),
-        segment_id: Set(row.segment_id),
-        contact_id: Set(roots[&row.contact_id]),
-        entered_at: Set(row.entered_at),
-    });
-    let stays = OnConflict::columns([
-        segment_member::Column::TenantId,
-        segment_member::Column::ContactId,
-        segment_member::Column::SegmentId,
-    ])
-    .do_nothing()
-    .to_owned();
-    let mut by_segment: BTreeMap<SegmentId, (Vec<segment_member::ActiveModel>, i64)> =
-        BTreeMap::new();
-    for (row, moved) in rows.iter().zip(moved) {
-        let (moving, grown) = by_segment.entry(row.segment_id).or_default();
-        moving.push(moved);
-        *grown -= 1;
-    }
-    let gone: Vec<_> = rows.iter().map(|row| row.id).collect();
-    for (segment, (moving, grown)) in by_segment {
-        let written = tx.insert_all(moving, Some(stays.clone())).await?;
-        let grown = grown + i64::try_from(written).unwrap_or_default();
-        if grown != 0 {
-            grow(tx, segment, grown).await?;
-        }
-    }
-    tx.delete_many(&gone).await?;
-    Ok(())
 }
 
 /// Every segment of the tenant.

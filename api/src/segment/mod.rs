@@ -9,7 +9,8 @@
 //! `segment.left` with `segmentId`, `segmentKey` and the `reason` (`event`, `time`, `computed`, `listed`). A merge tells nothing
 //! by itself: the person stays in what it was in until the rules say otherwise.
 //!
-//! Hears every event. Where contacts are joined or parted, memberships follow in the same transaction (`MODULE.fold`).
+//! Hears every event. Whom a contact absorbed was in for it; a contact that is taken out of another is due at once
+//! (`MODULE.fold`).
 
 mod commands;
 mod explain;

@@ -2,9 +2,10 @@
 
 mod batch;
 
-use entity::{contact, segment};
-use futures_util::future::try_join;
-use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
+use std::cmp::Reverse;
+
+use entity::{ContactId, contact, segment};
+use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect, sea_query::Expr};
 
 use super::{
     rules::Rule,
@@ -80,16 +81,22 @@ pub async fn estimate(cx: &Cx, rule: &Rule) -> Result<Estimate> {
         states: &states,
         reach: Reach::Everybody,
     };
-    let count = question
-        .who(Who::Rule(rule))?
-        .select_only()
-        .column(contact::Column::Id)
-        .count();
-    let sample = question
+    // One statement: what is expensive is to go through everybody.
+    let rows: Vec<(ContactId, i64)> = question
         .who(Who::Rule(rule))?
         .order_by_desc(contact::Column::Id)
         .limit(SAMPLE)
-        .all();
-    let (count, sample) = try_join(count, sample).await?;
-    Ok(Estimate { count, sample })
+        .select_only()
+        .column(contact::Column::Id)
+        .column_as(Expr::cust("COUNT(*) OVER ()"), "found")
+        .tuples()
+        .await?;
+    let count = rows.first().map_or(0, |(_, count)| *count);
+    let ids: Vec<ContactId> = rows.into_iter().map(|(id, _)| id).collect();
+    let mut sample = scope.get_many(&ids).await?;
+    sample.sort_unstable_by_key(|row: &contact::Model| Reverse(row.id));
+    Ok(Estimate {
+        count: u64::try_from(count).unwrap_or_default(),
+        sample,
+    })
 }

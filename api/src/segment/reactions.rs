@@ -49,7 +49,7 @@ async fn on_events(cx: &Cx, events: &[event::Model]) -> Result<()> {
     }
     let triggers: BTreeSet<&Trigger> = told.iter().flat_map(|told| &told.triggers).collect();
     let concerned = concerned(cx, &triggers).await?;
-    if concerned.is_empty() && told.iter().all(|told| told.absorbed.is_none()) {
+    if concerned.is_empty() && !told.iter().any(|told| told.is_merge) {
         return Ok(());
     }
     cx.write(async |tx| settle(tx, &told, &concerned).await)
@@ -61,8 +61,8 @@ struct Told<'a> {
     event: &'a event::Model,
     contact: ContactId,
     triggers: Vec<Trigger>,
-    /// The contact that it tells was absorbed.
-    absorbed: Option<ContactId>,
+    /// It tells that the contact absorbed another.
+    is_merge: bool,
 }
 
 impl<'a> Told<'a> {
@@ -84,15 +84,12 @@ impl<'a> Told<'a> {
         let unset = properties.get("$unset").and_then(Value::as_array);
         let unset = unset.into_iter().flatten().filter_map(Value::as_str);
         triggers.extend(unset.map(|key| Trigger::new(Kind::Trait, key)));
-        let absorbed = (event.name == MERGED)
-            .then(|| properties.get("absorbedContactId")?.as_str())
-            .flatten()
-            .and_then(ContactId::parse);
+        let is_merge = event.name == MERGED && event.source == contact_room::MODULE.name;
         Some(Self {
             event,
             contact,
             triggers,
-            absorbed,
+            is_merge,
         })
     }
     /// Whether the contact may not have been there before the event.
@@ -142,15 +139,12 @@ async fn settle(
     let named: BTreeSet<ContactId> = told.iter().map(|told| told.contact).collect();
     let named: Vec<ContactId> = named.into_iter().collect();
     let roots = contact_room::roots(tx, &named).await?;
-    let joined: Vec<(ContactId, ContactId)> = told
-        .iter()
-        .filter_map(|told| Some((told.absorbed?, roots.get(&told.contact)?.id)))
-        .collect();
-    membership::fold(tx, &joined).await?;
-    let all = if joined.is_empty() {
-        vec![]
-    } else {
+    // Of a merged contact anything may be another now.
+    let merges = told.iter().any(|told| told.is_merge);
+    let all = if merges {
         membership::all_segments(tx).await?
+    } else {
+        vec![]
     };
     let mut doubts = Doubts::new();
     for told in told {
@@ -166,7 +160,7 @@ async fn settle(
                     .insert(root.id, Some(told.event));
             }
         };
-        if told.absorbed.is_some() {
+        if told.is_merge {
             doubt(&all);
             continue;
         }

@@ -199,7 +199,7 @@ impl<E: OfSegment> Loader<SegmentId> for Rows<E> {
 }
 
 /// Loads the segments that contacts are in, by name.
-pub(super) struct OfContacts(Cx);
+pub struct OfContacts(Cx);
 
 impl Loader<ContactId> for OfContacts {
     type Value = Vec<Arc<segment::Model>>;
