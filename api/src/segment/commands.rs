@@ -1,6 +1,8 @@
 //! Writes: segments are saved and deleted, static ones filled by hand.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod circle;
+
+use std::collections::BTreeSet;
 
 use entity::{
     ContactId,
@@ -14,6 +16,7 @@ use sea_orm::{
 };
 use serde_json::json;
 
+use self::circle::leads_nowhere_back;
 use super::{
     membership::{self, Doubts, Reason, SegmentId, lock},
     queries::{self, states},
@@ -26,8 +29,6 @@ use crate::{
 
 /// Segments of a tenant: an event may be asked about in the rule of each.
 const SEGMENTS_MAX: u64 = 500;
-/// How long a chain of segments that name each other may be: a change runs up along it in one transaction.
-const CHAIN_MAX: usize = 5;
 const NAME_CHARS_MAX: usize = 200;
 const DESCRIPTION_CHARS_MAX: usize = 2_000;
 
@@ -186,98 +187,6 @@ async fn all_held(tx: &Tx) -> Result<Vec<segment::Model>> {
         .guarded()
         .all()
         .await
-}
-
-/// Whether the segments that the rule names are there, and none of them names this one in turn.
-async fn leads_nowhere_back(
-    tx: &Tx,
-    key: &str,
-    rule: &Rule,
-    held: &[segment::Model],
-) -> Result<()> {
-    let keys: HashMap<SegmentId, &str> =
-        held.iter().map(|row| (row.id, row.key.as_str())).collect();
-    let there: BTreeSet<&str> = keys.values().copied().collect();
-    let rows: Vec<(SegmentId, String)> = tx
-        .find::<segment_trigger::Entity>()
-        .filter(segment_trigger::Column::Kind.eq(Kind::Segment))
-        .select_only()
-        .column(segment_trigger::Column::SegmentId)
-        .column(segment_trigger::Column::Name)
-        .tuples()
-        .await?;
-    let mut names: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for (segment, named) in &rows {
-        if let Some(of) = keys.get(segment).filter(|of| **of != key) {
-            names.entry(of).or_default().insert(named);
-        }
-    }
-    let places = rule.walk();
-    for (place, part) in &places {
-        let Rule::Segment(other) = part else { continue };
-        let field = if place.is_empty() {
-            "rule.segment.key".to_owned()
-        } else {
-            format!("rule.{place}.segment.key")
-        };
-        if other.key == key {
-            return Err(Error::invalid(field, "a segment cannot be part of itself"));
-        }
-        if !there.contains(other.key.as_str()) {
-            return Err(Error::user(
-                ErrorCode::NotFound,
-                field,
-                format!("there is no segment of the key {}", other.key),
-            ));
-        }
-        names.entry(key).or_default().insert(&other.key);
-        let mut edge: BTreeSet<&str> = [other.key.as_str()].into();
-        while !edge.is_empty() {
-            if edge.contains(key) {
-                return Err(Error::invalid(
-                    field,
-                    format!("the rule of {} leads back to this segment", other.key),
-                ));
-            }
-            edge = edge
-                .iter()
-                .filter_map(|key| names.get(key))
-                .flatten()
-                .copied()
-                .collect();
-        }
-    }
-    let longest = there
-        .iter()
-        .copied()
-        .chain([key])
-        .map(|key| chain(&names, key))
-        .max()
-        .unwrap_or_default();
-    if longest > CHAIN_MAX {
-        return Err(Error::user(
-            ErrorCode::LimitReached,
-            "rule",
-            format!("segments name each other in chains of at most {CHAIN_MAX}"),
-        ));
-    }
-    Ok(())
-}
-
-/// How many segments stand in the longest chain that begins with this one. There is no circle.
-fn chain(names: &BTreeMap<&str, BTreeSet<&str>>, key: &str) -> usize {
-    let mut edge: BTreeSet<&str> = [key].into();
-    let mut length = 0;
-    while !edge.is_empty() {
-        length += 1;
-        edge = edge
-            .iter()
-            .filter_map(|key| names.get(key))
-            .flatten()
-            .copied()
-            .collect();
-    }
-    length
 }
 
 /// Deletes a segment with all that is kept of it. Nobody is told to have left it. One that another's rule names stays.

@@ -1,26 +1,25 @@
 //! Who is in a segment, kept as the rule says. All changes of it are made here, each segment's one after the other.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+mod above;
+mod ask;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
-use entity::{
-    ContactId, Id, segment, segment_due, segment_member, segment_size,
-    segment_trigger::{self, Kind},
-};
+use entity::{ContactId, Id, segment, segment_due, segment_member, segment_size};
 use sea_orm::{
     ColumnTrait, QueryFilter, QueryOrder, QuerySelect, Set,
     sea_query::{Expr, ExprTrait, OnConflict},
 };
 use uuid::Uuid;
 
-use super::{
-    ENTERED, LEFT, SOURCE,
-    queries::{rule_of, states},
-    rules::Rule,
-    select::{Question, Reach, Who},
+use self::{
+    above::Above,
+    ask::{Asked, ask, portioned},
 };
+use super::{ENTERED, LEFT, SOURCE, queries::rule_of};
 use crate::{
-    base::{NewEvent, Planning, Regrouped, Result, Tx},
+    base::{NewEvent, Regrouped, Result, Tx},
     contact as contact_room,
 };
 
@@ -28,9 +27,6 @@ pub(super) type SegmentId = Id<segment::Entity>;
 
 /// Contacts that are asked about together.
 pub(super) const ASKED_AT_ONCE: usize = 1_000;
-
-/// Ids that one statement may name: SQLite takes 32,766 parameters.
-const PARAMETERS_MAX: usize = 25_000;
 
 /// How long a size is remembered.
 const SIZES_KEPT: TimeDelta = TimeDelta::days(400);
@@ -40,7 +36,7 @@ const SIZES_KEPT: TimeDelta = TimeDelta::days(400);
 pub(super) enum Reason {
     /// Something happened to the contact.
     Event,
-    /// A window ended.
+    /// A window ended, or the contact was taken out of another.
     Time,
     /// The rule is new.
     Computed,
@@ -82,85 +78,6 @@ pub(super) async fn settle(tx: &Tx, mut doubts: Doubts<'_>, reason: Reason) -> R
         }
     }
     Ok(())
-}
-
-/// Segments, and those whose rules name them, and so on up.
-struct Above {
-    all: BTreeSet<SegmentId>,
-    /// Who names a segment.
-    over: BTreeMap<SegmentId, BTreeSet<SegmentId>>,
-}
-
-impl Above {
-    async fn of(tx: &Tx, from: BTreeSet<SegmentId>) -> Result<Self> {
-        let mut above = Self {
-            all: from.clone(),
-            over: BTreeMap::new(),
-        };
-        let mut edge: Vec<SegmentId> = from.into_iter().collect();
-        // Ends: no rule leads back to its segment.
-        while !edge.is_empty() {
-            let named = tx
-                .subquery::<segment::Entity>()
-                .column(segment::Column::Key)
-                .and_where(segment::Column::Id.is_in(edge.iter().copied()))
-                .to_owned();
-            let rows: Vec<(SegmentId, String)> = tx
-                .find::<segment_trigger::Entity>()
-                .filter(segment_trigger::Column::Kind.eq(Kind::Segment))
-                .filter(segment_trigger::Column::Name.in_subquery(named))
-                .select_only()
-                .column(segment_trigger::Column::SegmentId)
-                .column(segment_trigger::Column::Name)
-                .tuples()
-                .await?;
-            if rows.is_empty() {
-                break;
-            }
-            let keys: HashMap<String, SegmentId> = tx
-                .get_many(&edge)
-                .await?
-                .into_iter()
-                .map(|row: segment::Model| (row.key, row.id))
-                .collect();
-            edge.clear();
-            for (over, key) in rows {
-                let Some(under) = keys.get(&key) else {
-                    continue;
-                };
-                above.over.entry(*under).or_default().insert(over);
-                if above.all.insert(over) {
-                    edge.push(over);
-                }
-            }
-        }
-        Ok(above)
-    }
-
-    /// Each behind all that its rule names.
-    fn order(&self) -> Vec<SegmentId> {
-        let mut under: BTreeMap<SegmentId, usize> = self.all.iter().map(|id| (*id, 0)).collect();
-        for id in self.over.values().flatten() {
-            *under.entry(*id).or_default() += 1;
-        }
-        let mut order: Vec<SegmentId> = vec![];
-        let mut free: BTreeSet<SegmentId> = under
-            .iter()
-            .filter_map(|(id, count)| (*count == 0).then_some(*id))
-            .collect();
-        while let Some(id) = free.pop_first() {
-            order.push(id);
-            for over in self.over.get(&id).into_iter().flatten() {
-                if let Some(count) = under.get_mut(over) {
-                    *count -= 1;
-                    if *count == 0 {
-                        free.insert(*over);
-                    }
-                }
-            }
-        }
-        order
-    }
 }
 
 /// Holds segments until the transaction ends: what is decided about one meanwhile waits, and then sees what this one wrote.
@@ -231,88 +148,6 @@ async fn settle_one(
         grow(tx, segment.id, by).await?;
     }
     Ok(changed)
-}
-
-type Families = BTreeMap<ContactId, Vec<ContactId>>;
-
-/// Contacts cut into as many as one statement takes: each part of the rule may name all of their families.
-fn portioned(families: HashMap<ContactId, Vec<ContactId>>, parts: usize) -> Vec<Families> {
-    let mut portions = vec![];
-    let (mut portion, mut named) = (Families::new(), 0);
-    let families: Families = families.into_iter().collect();
-    for (root, family) in families {
-        if !portion.is_empty() && (named + family.len()) * parts > PARAMETERS_MAX {
-            portions.push(std::mem::take(&mut portion));
-            named = 0;
-        }
-        named += family.len();
-        portion.insert(root, family);
-    }
-    portions.push(portion);
-    portions
-}
-
-/// What a rule says of some contacts.
-struct Asked {
-    inside: HashSet<ContactId>,
-    /// The contacts asked about and all that they absorbed, each with its root.
-    root_of: HashMap<ContactId, ContactId>,
-    /// When time alone can change the answer.
-    due: BTreeMap<ContactId, DateTime<Utc>>,
-}
-
-async fn ask(
-    tx: &Tx,
-    segment: &segment::Model,
-    rule: Option<&Rule>,
-    families: Families,
-) -> Result<Asked> {
-    let roots: Vec<Uuid> = families.keys().map(|id| id.uuid()).collect();
-    let root_of: HashMap<ContactId, ContactId> = families
-        .into_iter()
-        .flat_map(|(root, family)| family.into_iter().map(move |member| (member, root)))
-        .collect();
-    let members: Vec<Uuid> = root_of.keys().map(|id| id.uuid()).collect();
-    let states = states(tx.modules());
-    let question = Question {
-        scope: tx,
-        now: tx.now(),
-        states: &states,
-        reach: Reach::These {
-            roots: &roots,
-            members: &members,
-        },
-    };
-    let who = rule.map_or(Who::Listed(segment.id), Who::Rule);
-    let inside: Vec<(ContactId,)> = question
-        .who(who)?
-        .select_only()
-        .column(entity::contact::Column::Id)
-        .tuples()
-        .await?;
-    let mut due: BTreeMap<ContactId, DateTime<Utc>> = BTreeMap::new();
-    let expiries = rule.map(|rule| question.expiries(rule)).unwrap_or_default();
-    if !expiries.is_empty() {
-        let reads = expiries
-            .iter()
-            .map(|expiry| tx.read(&expiry.select))
-            .collect();
-        let found = tx.read_all(reads, Planning::ByValues).await?;
-        for (expiry, rows) in expiries.iter().zip(found) {
-            for row in rows {
-                let at = row.instant(1)? + expiry.within;
-                if at > question.now {
-                    let earliest = due.entry(Id::from_uuid(row.uuid(0)?)).or_insert(at);
-                    *earliest = Ord::min(at, *earliest);
-                }
-            }
-        }
-    }
-    Ok(Asked {
-        inside: inside.into_iter().map(|(id,)| id).collect(),
-        root_of,
-        due,
-    })
 }
 
 struct Change {

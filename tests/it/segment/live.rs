@@ -1,6 +1,8 @@
 //! Membership follows what happens, and time.
 
+use api::base::Regrouped;
 use chrono::TimeDelta;
+use sea_orm::{ActiveValue::Unchanged, Set};
 use serde_json::{Value, json};
 use tests::on_each_database;
 
@@ -307,6 +309,54 @@ async fn an_event_is_heard_twice_and_changes_nothing_more() -> anyhow::Result<()
             ["segment.entered buyers event"]
         );
         assert_eq!(members(&kit, &acme, "buyers").await, ["ann"]);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_contact_that_is_taken_out_of_another_is_in_what_its_own_rows_say() -> anyhow::Result<()>
+{
+    on_each_database(async |kit| {
+        let acme = kit.tenant("acme").await?;
+        saved(&kit, &acme, "buyers", json!({"event": {"name": "order"}})).await?;
+        let visitor = track(&kit, &acme, "anon-1", "order", json!({})).await?;
+        track(&kit, &acme, "ann", "login", json!({})).await?;
+        let ann = identify(&kit, &acme, "ann", "anon-1").await?;
+        kit.app.worker.drain().await?;
+        assert_eq!(members(&kit, &acme, "buyers").await, ["ann"]);
+        let regrouped = Regrouped {
+            joined: vec![],
+            parted: vec![(ann, visitor)],
+        };
+        acme.cx
+            .write(async |tx| {
+                tx.delete_where::<entity::contact_alias::Entity>(|delete| delete)
+                    .await?;
+                tx.update(entity::contact::ActiveModel {
+                    id: Unchanged(visitor),
+                    merged_into: Set(None),
+                    status: Set(entity::contact::Status::Anonymous),
+                    ..Default::default()
+                })
+                .await?;
+                let settle = api::segment::MODULE.fold.settle.unwrap();
+                settle(tx, &regrouped).await
+            })
+            .await?;
+        kit.app.worker.drain().await?;
+        assert_eq!(members(&kit, &acme, "buyers").await, ["?"]);
+        let query = "query($id: ID!) { contact(id: $id) { segments { key } } }";
+        for (contact, segments) in [(ann, json!([])), (visitor, json!([{"key": "buyers"}]))] {
+            let seen = ask(
+                &kit,
+                &acme.secret_key,
+                query,
+                json!({"id": contact.to_string()}),
+            )
+            .await;
+            assert_eq!(seen["contact"]["segments"], segments);
+        }
         Ok(())
     })
     .await
