@@ -21,12 +21,13 @@ use crate::{
     operation,
     posthog::{self, Posthog},
     schema::{self, Answered, Documents, Known, Ready, Schema},
+    segment,
     tenant::{self, Allowances, Caller, Fronts, Limits, Principals, Standings, is_in_browsers},
     worker::Worker,
 };
 
 /// Every room that hears, holds rows of contacts or has timed work.
-const MODULES: &[&Module] = &[&contact::MODULE, &nudge::MODULE];
+const MODULES: &[&Module] = &[&contact::MODULE, &segment::MODULE, &nudge::MODULE];
 
 /// How much of its quotas a caller has left, and what they are.
 pub(crate) const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -311,6 +312,7 @@ impl App {
             .data(schema::Found::new(&cx))
             .data(posthog::loaders(&cx, &self.posthog))
             .data(nudge::Reads::new(&cx))
+            .data(segment::Reads::new(&cx))
     }
 
     /// The document that `tenant` trusts under this hash.

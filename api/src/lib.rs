@@ -13,6 +13,7 @@ pub mod nudge;
 pub mod operation;
 pub mod posthog;
 pub mod schema;
+pub mod segment;
 pub mod serve;
 pub mod telemetry;
 pub mod tenant;

@@ -15,6 +15,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("operation", &["base"]),
     ("contact", &["base"]),
     ("posthog", &["base", "contact"]),
+    // commons
+    ("segment", &["base", "contact"]),
     // growth: these never name each other
     ("nudge", &["base", "contact"]),
     // roof
@@ -29,6 +31,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "nudge",
             "operation",
             "posthog",
+            "segment",
             "tenant",
             "worker",
         ],
@@ -48,6 +51,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "operation",
             "posthog",
             "schema",
+            "segment",
             "tenant",
             "worker",
         ],

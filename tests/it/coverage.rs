@@ -14,7 +14,8 @@ use entity::{
     contact_evidence, contact_identifier, contact_trait, dead_letter, event, idempotency,
     identity_block, identity_policy, issuer, merge_proposal, merge_record, metric, nudge,
     nudge_decision, nudge_delivery, nudge_interaction, nudge_version, operation,
-    posthog_connection, tenant_front, touchpoint, trait_observation,
+    posthog_connection, segment, segment_due, segment_listing, segment_member, segment_size,
+    segment_trigger, tenant_front, touchpoint, trait_observation,
 };
 use futures_util::StreamExt as _;
 use jsonwebtoken::{EncodingKey, Header};
@@ -51,7 +52,7 @@ struct Try {
     field: &'static str,
     by: By,
     /// Capitals stand for the victim's ids: `CONTACT`, `ENTRY`, `IDENTIFIER`, `EVENT`, `ISSUER`, `KEY`, `METRIC`, `NUDGE`, `OPERATION`,
-    /// `VERSION`, `DELIVERY`, `LETTER`, `POSTHOG`, `TENANT`.
+    /// `VERSION`, `DELIVERY`, `LETTER`, `POSTHOG`, `SEGMENT`, `TENANT`.
     document: &'static str,
     answer: Answer,
 }
@@ -66,6 +67,62 @@ const fn tried(field: &'static str, by: By, document: &'static str, answer: Answ
 }
 
 const TRIES: &[Try] = &[
+    tried(
+        "segment",
+        Key,
+        r#"{ a: segment(id: "SEGMENT") { id } b: segment(key: "secret-segment") { id } }"#,
+        Data(r#"{"a": null, "b": null}"#),
+    ),
+    tried(
+        "segments",
+        Key,
+        r#"{ segments(filter: {key: {startsWith: "secret"}}) { totalCount edges { node { id } } } }"#,
+        Data(r#"{"segments": {"totalCount": 0, "edges": []}}"#),
+    ),
+    tried(
+        "segmentEstimate",
+        Key,
+        r#"{ segmentEstimate(rule: {or: [{segment: {key: "secret-segment"}}, {trait: {key: "secret", exists: true}}, {event: {name: "secret event"}}, {identifier: {kind: EMAIL, value: {contains: "victim"}}}]}) { count } }"#,
+        Data(r#"{"segmentEstimate": {"count": 0}}"#),
+    ),
+    tried(
+        "segmentExplain",
+        Key,
+        r#"{ segmentExplain(key: "secret-segment", contactId: "CONTACT") { member } b: segmentExplain(id: "SEGMENT", contactId: "CONTACT") { member } }"#,
+        Data(r#"{"segmentExplain": null, "b": null}"#),
+    ),
+    tried(
+        "segmentSave",
+        Key,
+        r#"mutation { segmentSave(input: {key: "mine", rule: {segment: {key: "secret-segment"}}}) { segment { key } userErrors { code field } } }"#,
+        Data(
+            r#"{"segmentSave": {"segment": null, "userErrors": [{"code": "NOT_FOUND", "field": "rule.segment.key"}]}}"#,
+        ),
+    ),
+    tried(
+        "segmentDelete",
+        Key,
+        r#"mutation { segmentDelete(input: {id: "SEGMENT"}) { deletedId userErrors { code field } } }"#,
+        Data(
+            r#"{"segmentDelete": {"deletedId": null, "userErrors": [{"code": "NOT_FOUND", "field": "id"}]}}"#,
+        ),
+    ),
+    tried(
+        "segmentMembersAdd",
+        Key,
+        r#"mutation { segmentMembersAdd(input: {id: "SEGMENT", contactIds: ["CONTACT"]}) { segment { id } userErrors { code field } } }"#,
+        Data(
+            r#"{"segmentMembersAdd": {"segment": null, "userErrors": [{"code": "NOT_FOUND", "field": "id"}]}}"#,
+        ),
+    ),
+    tried(
+        "segmentMembersRemove",
+        Key,
+        r#"mutation { segmentMembersRemove(input: {id: "SEGMENT", contactIds: ["CONTACT"]}) { segment { id } userErrors { code field } } }"#,
+        Data(
+            r#"{"segmentMembersRemove": {"segment": null, "userErrors": [{"code": "NOT_FOUND", "field": "id"}]}}"#,
+        ),
+    ),
     tried(
         "auditLog",
         Key,
@@ -519,6 +576,15 @@ impl Victim {
             .as_str()
             .unwrap()
             .to_owned();
+        let save = "mutation { segmentSave(input: {key: \"secret-segment\", name: \"secret name\"}) { segment { id } userErrors { message } } }";
+        let saved = ask(kit, sk, save, json!({})).await;
+        let segment_id = saved["segmentSave"]["segment"]["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let add = "mutation($input: SegmentMembersInput!) { segmentMembersAdd(input: $input) { userErrors { message } } }";
+        let input = json!({"input": {"id": segment_id, "contactIds": [contact_id]}});
+        ask(kit, sk, add, input).await;
         let rows = Rows {
             contact: ContactId::parse(&contact_id).unwrap(),
             event: EventId::parse(&event_id).unwrap(),
@@ -548,6 +614,7 @@ impl Victim {
                 ("POSTHOG", posthog_id),
                 ("PROPOSAL", proposal_id),
                 ("RECORD", record_id),
+                ("SEGMENT", segment_id),
                 ("TENANT", tenant.id.to_string()),
                 ("VERSION", text(&shown["nudge"]["liveVersion"]["id"])),
             ],
@@ -606,6 +673,12 @@ impl Victim {
             all::<trait_observation::Entity>(cx).await?,
             all::<nudge_version::Entity>(cx).await?,
             all::<posthog_connection::Entity>(cx).await?,
+            all::<segment::Entity>(cx).await?,
+            all::<segment_due::Entity>(cx).await?,
+            all::<segment_listing::Entity>(cx).await?,
+            all::<segment_member::Entity>(cx).await?,
+            all::<segment_size::Entity>(cx).await?,
+            all::<segment_trigger::Entity>(cx).await?,
         ]
         .join("\n"))
     }
@@ -614,7 +687,7 @@ impl Victim {
 #[tokio::test]
 async fn whoever_may_read_an_object_finds_it_by_its_id() -> anyhow::Result<()> {
     /// What stands for an object of each type, and whether the contact that it is about may read it.
-    const TYPES: [(&str, &str, bool); 17] = [
+    const TYPES: [(&str, &str, bool); 18] = [
         ("BLOCK", "IdentityBlock", false),
         ("CONTACT", "Contact", true),
         ("DELIVERY", "NudgeDelivery", true),
@@ -630,6 +703,7 @@ async fn whoever_may_read_an_object_finds_it_by_its_id() -> anyhow::Result<()> {
         ("POSTHOG", "PosthogIntegration", false),
         ("PROPOSAL", "MergeProposal", false),
         ("RECORD", "MergeRecord", false),
+        ("SEGMENT", "Segment", false),
         ("TENANT", "Tenant", false),
         ("VERSION", "NudgeVersion", false),
     ];

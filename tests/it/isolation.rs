@@ -25,6 +25,46 @@ enum As {
 /// Each root field, who could use it, and how it is tried. `$…` stand for acme's ids.
 const TRIED: &[(&str, As, &str)] = &[
     (
+        "segment",
+        As::Secret,
+        "{ a: segment(id: \"$segment\") { id name } b: segment(key: \"acme-all\") { id name } }",
+    ),
+    (
+        "segments",
+        As::Secret,
+        "{ segments { totalCount edges { node { id name members { edges { node { id name } } } } } } }",
+    ),
+    (
+        "segmentEstimate",
+        As::Secret,
+        "{ segmentEstimate(rule: {or: [{segment: {key: \"acme-all\"}}, {event: {name: \"signup\"}}, {state: {state: \"nudge.offered\", key: \"acme-welcome\"}}]}) { count sample { id name } } }",
+    ),
+    (
+        "segmentExplain",
+        As::Secret,
+        "{ segmentExplain(id: \"$segment\", contactId: \"$contact\") { segment { name } contact { name } nodes { seen } } }",
+    ),
+    (
+        "segmentSave",
+        As::Secret,
+        "mutation { segmentSave(input: {key: \"mine\", rule: {segment: {key: \"acme-all\"}}}) { segment { name } userErrors { field } } }",
+    ),
+    (
+        "segmentDelete",
+        As::Secret,
+        "mutation { segmentDelete(input: {id: \"$segment\"}) { deletedId userErrors { field } } }",
+    ),
+    (
+        "segmentMembersAdd",
+        As::Secret,
+        "mutation { segmentMembersAdd(input: {id: \"$segment\", contactIds: [\"$contact\"]}) { segment { name } userErrors { field } } }",
+    ),
+    (
+        "segmentMembersRemove",
+        As::Secret,
+        "mutation { segmentMembersRemove(input: {id: \"$segment\", contactIds: [\"$contact\"]}) { segment { name } userErrors { field } } }",
+    ),
+    (
         "contact",
         As::Secret,
         "{ a: contact(id: \"$contact\") { id name } b: contact(by: {externalId: \"acme-user\"}) { id name } }",
@@ -373,6 +413,7 @@ impl Acme {
         say("mutation { posthogConnect(input: {ingestHost: \"http://127.0.0.1:9\", apiHost: \"http://127.0.0.1:9\", uiHost: \"http://127.0.0.1:9\", projectId: \"1\", projectToken: \"phc_acme\"}) { userErrors { message } } }").await?;
         let issuer = say("mutation { issuerSave(input: {kind: CONTACT, issuer: \"Acme's\", algorithms: [HS256], sharedSecret: \"a shared secret of more than 32 bytes\"}) { issuer { id } userErrors { message } } }").await?;
         let pushed = say("mutation { operationsPush(input: {operations: [{name: \"Acme's\", text: \"{ tenant { name } }\"}]}) { operations { id } userErrors { message } } }").await?;
+        let segment = say("mutation { segmentSave(input: {key: \"acme-all\", name: \"Acme's\", rule: {event: {name: \"signup\"}}}) { segment { id } userErrors { message } } }").await?;
         let made = say("mutation { identify(input: {userId: \"acme-user\", anonymousId: \"acme-browser\", traits: {name: \"Acme's Ann\"}}) { contact { id } } track(input: {event: \"signup\", userId: \"acme-user\"}) { accepted } }").await?;
         let contact = text(&made["identify"]["contact"]["id"])?;
         kit.app.worker.drain().await?;
@@ -401,6 +442,7 @@ impl Acme {
             ("$key", text(&seen["tenant"]["apiKeys"][0]["id"])?),
             ("$metric", text(&seen["metrics"]["edges"][0]["node"]["id"])?),
             ("$issuer", text(&issuer["issuerSave"]["issuer"]["id"])?),
+            ("$segment", text(&segment["segmentSave"]["segment"]["id"])?),
             ("$tenant", text(&seen["tenant"]["id"])?),
             (
                 "$operation",
@@ -424,7 +466,7 @@ impl Acme {
     async fn picture(&self, kit: &Kit) -> Value {
         let document = "{ tenant { name suspendedAt allowedOrigins requirePersistedOperations limits { costMax } apiKeys { id name revokedAt expiresAt } issuers { issuer updatedAt } posthog { projectId } }
             contacts { totalCount edges { node { id name identifiers { kind value } traits } } }
-            operations { totalCount } events { totalCount } nudges { totalCount edges { node { id name archivedAt } } } metrics { edges { node { key expression } } }
+            operations { totalCount } events { totalCount } segments { edges { node { name size rule members { edges { node { id } } } } } } nudges { totalCount edges { node { id name archivedAt } } } metrics { edges { node { key expression } } }
             contact(by: {externalId: \"acme-user\"}) { nudges { edges { node { id state } } } } }";
         kit.gql(&self.tenant.secret_key, document, json!({})).await["data"].clone()
     }

@@ -28,6 +28,7 @@ mod persisted;
 mod posthog;
 mod rows;
 mod schema;
+mod segment;
 mod serve;
 mod tenant;
 mod transport;

@@ -23,6 +23,14 @@ const PAGED: &[(&str, &str)] = &[
         r#"{ contact(by: {externalId: "u1"}) { nudges PAGE { pageInfo { hasNextPage } } } }"#,
     ),
     (
+        "Segment.members",
+        r#"{ segment(key: "vips") { members PAGE { pageInfo { hasNextPage } } } }"#,
+    ),
+    (
+        "Segment.sizeHistory",
+        r#"{ segment(key: "vips") { sizeHistory PAGE { pageInfo { hasNextPage } } } }"#,
+    ),
+    (
         "Query.auditLog",
         "{ auditLog PAGE { pageInfo { hasNextPage } } }",
     ),
@@ -57,6 +65,10 @@ const PAGED: &[(&str, &str)] = &[
     (
         "Query.operations",
         "{ operations PAGE { pageInfo { hasNextPage } } }",
+    ),
+    (
+        "Query.segments",
+        "{ segments PAGE { pageInfo { hasNextPage } } }",
     ),
     (
         "Query.tenants",
@@ -110,6 +122,8 @@ async fn no_list_gives_more_than_a_hundred_at_once() -> anyhow::Result<()> {
     on_each_database(async |kit| {
         let acme = kit.tenant("acme").await?;
         upsert(&kit, &acme, json!({"externalId": "u1"})).await;
+        let save = r#"mutation { segmentSave(input: {key: "vips"}) { segment { id } } }"#;
+        kit.gql(&acme.secret_key, save, json!({})).await;
         for (place, document) in PAGED {
             let credential = if *place == "Query.tenants" {
                 OPERATOR

@@ -7,6 +7,7 @@
 mod check;
 mod connect;
 mod each;
+mod json;
 mod log;
 mod pipeline;
 mod scope;
@@ -33,9 +34,11 @@ use super::{Env, Error, Result, cx::Asker};
 pub use check::Role;
 pub use connect::DbOptions;
 pub use each::{EachSelect, MEMBER, ROOT};
+pub use json::Member;
 pub use pipeline::{Cells, Planning, Read};
+pub(super) use scope::id_of;
+pub(crate) use scope::key;
 pub use scope::{Rows, Scope};
-pub(super) use scope::{id_of, key};
 pub use system::System;
 pub use tx::Tx;
 

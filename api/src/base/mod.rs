@@ -26,14 +26,16 @@ pub use batch::Batch;
 pub use bus::Bus;
 pub use clock::{Clock, Ids, Rng};
 pub use cx::{Actor, Cx, Env, Note, Origin};
+pub(crate) use db::key;
 pub use db::{
-    Cells, Db, DbOptions, EachSelect, MEMBER, Planning, ROOT, Read, Role, Rows, Scope, System, Tx,
+    Cells, Db, DbOptions, EachSelect, MEMBER, Member, Planning, ROOT, Read, Role, Rows, Scope,
+    System, Tx,
 };
 pub use error::{Error, ErrorCode, Result, Unavailable, UserError};
 pub use event::{
     CAUSATION_DEPTH_MAX, Cause, LogPlace, NewEvent, OWN_MESSAGE, PARTITIONS, partition,
 };
-pub use module::{Due, Fold, Fut, Hear, Held, Module, Regrouped, Settle};
+pub use module::{AT, CONTACT, Due, Fold, Fut, Hear, Held, Module, Regrouped, Settle, State};
 pub use outbound::Outbound;
 pub use page::{
     Counter, Cursors, Edge, FromEnd, Listing, PAGE_DEFAULT, PAGE_MAX, Page, PageArgs, PageInfo,

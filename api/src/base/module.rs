@@ -3,8 +3,9 @@
 use std::{pin::Pin, sync::Arc};
 
 use entity::{ContactId, event};
+use sea_orm::sea_query::SelectStatement;
 
-use super::{Cx, Env, Result, Tx};
+use super::{Cx, Env, Result, Scope, Tx};
 
 /// A room without an ear, rows of contacts or timed work names what it has and takes the rest from [`Module::named`].
 pub struct Module {
@@ -17,6 +18,8 @@ pub struct Module {
     /// Its timed work: does some of what is due, of all tenants, and says how much that was. It is called again at once while
     /// there is something, else about every second; by several processes at a time, so it leases what it takes.
     pub due: Option<Due>,
+    /// What segments can ask of contacts in its terms.
+    pub states: &'static [State],
 }
 
 impl Module {
@@ -29,6 +32,7 @@ impl Module {
                 settle: None,
             },
             due: None,
+            states: &[],
         }
     }
 }
@@ -71,3 +75,17 @@ pub struct Regrouped {
     /// The root that a contact was part of, and the contact.
     pub parted: Vec<(ContactId, ContactId)>,
 }
+
+/// A state that a room's things bring contacts into, such as "was shown this nudge": what segments ask for.
+pub struct State {
+    /// `room.state`; part of the rules that tenants saved, never renamed.
+    pub name: &'static str,
+    /// The events that tell that it holds of their contact from now on, or no longer.
+    pub events: &'static [&'static str],
+    /// Each time that it came to hold because of the thing of this key: a select of [`CONTACT`] and [`AT`], of the scope's tenant.
+    pub occurrences: fn(&Scope, &str) -> SelectStatement,
+}
+
+/// The columns of occurrences: the contact with which each was written down, and when it happened.
+pub const CONTACT: &str = "contact_id";
+pub const AT: &str = "at";

@@ -110,6 +110,10 @@ impl<M> Page<M> {
         self.rows.iter().map(|(_, row)| row)
     }
     pub fn listing<N: OutputType>(self, node: impl Fn(M) -> N) -> Listing<N> {
+        self.keep(|row| Some(node(row)))
+    }
+    /// The same, without the rows that stand for nothing any more.
+    pub fn keep<N: OutputType>(self, mut node: impl FnMut(M) -> Option<N>) -> Listing<N> {
         let cursor = |edge: Option<&(String, M)>| edge.map(|(cursor, _)| cursor.clone());
         Listing {
             page_info: PageInfo {
@@ -121,9 +125,11 @@ impl<M> Page<M> {
             edges: self
                 .rows
                 .into_iter()
-                .map(|(cursor, row)| Edge {
-                    cursor,
-                    node: node(row),
+                .filter_map(|(cursor, row)| {
+                    Some(Edge {
+                        cursor,
+                        node: node(row)?,
+                    })
                 })
                 .collect(),
             counter: self.counter,

@@ -63,6 +63,8 @@ mod tests {
                 "events:write",
                 "nudges:read",
                 "nudges:write",
+                "segments:read",
+                "segments:write",
                 "tenant:read",
             ]
         );
@@ -73,6 +75,7 @@ mod tests {
                 "contacts:read",
                 "events:read",
                 "nudges:read",
+                "segments:read",
                 "tenant:read"
             ]
         );

@@ -7,7 +7,7 @@ mod loaders;
 mod plan;
 mod types;
 
-pub use filter::{ContactFilter, EventFilter};
+pub use filter::{ContactFilter, EventFilter, TraitFilter};
 pub use inputs::{
     AliasInput, ContactUpdateInput, ContactUpsertInput, IdentifyInput, Saying, TrackBatchInput,
     TrackInput,

@@ -29,7 +29,7 @@ pub use graphql::{
     AliasInput, Attribution, ContactFilter, ContactKey, ContactNeeds, ContactOrder,
     ContactOrderField, ContactPart, ContactRow, ContactRows, ContactStatus, ContactUpdateInput,
     ContactUpsertInput, EventFilter, EventsKey, Identifier, IdentifierKind, IdentifierVerification,
-    IdentifyInput, Loaders, Saying, TrackBatchInput, TrackInput, members,
+    IdentifyInput, Loaders, Saying, TrackBatchInput, TrackInput, TraitFilter, members,
 };
 pub use proof::Proofs;
 pub use queries::{

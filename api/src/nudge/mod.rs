@@ -50,6 +50,7 @@ pub const MODULE: Module = Module {
         ],
         settle: None,
     },
+    states: queries::STATES,
     ..Module::named(SOURCE)
 };
 

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use super::{
     event::{Event, contact_events_list, newest_first},
     identity::MergeRecord,
+    segment::Segment,
 };
 use crate::{
     base::{
@@ -28,6 +29,7 @@ use crate::{
     },
     nudge,
     posthog::ContactAnalytics,
+    segment,
 };
 
 /// One person, over every touchpoint.
@@ -196,6 +198,19 @@ impl Contact {
     #[graphql(visible = "gql::analytics_read")]
     async fn analytics(&self) -> ContactAnalytics {
         ContactAnalytics::new(self.row.id)
+    }
+    /// The segments that the contact is in, by key. Needs the scope `segments:read`: asked for without, the contact itself is null.
+    #[graphql(guard = "gql::SEGMENTS_READ", visible = "gql::segments_read")]
+    async fn segments(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<Segment>> {
+        let found = segment::Reads::of(ctx)?
+            .of_contacts
+            .ask(self.row.id)
+            .await?;
+        Ok(found
+            .unwrap_or_default()
+            .into_iter()
+            .map(Segment::from)
+            .collect())
     }
     /// The nudges that were offered to the contact, the newest first; those of absorbed contacts with it. Needs the scope
     /// `nudges:read`, or the contact's own token: asked for without, the contact itself is null.

@@ -12,6 +12,7 @@ mod node;
 mod once;
 mod operation;
 mod plan;
+mod segment;
 mod shape;
 mod sight;
 mod subscription;
@@ -51,6 +52,7 @@ pub struct Query(
     tenant_room::AuditQuery,
     posthog::PosthogQuery,
     nudge::Query,
+    segment::SegmentQuery,
     operation::OperationQuery,
     dead_letter::DeadLetterQuery,
 );
@@ -67,6 +69,7 @@ pub struct Mutation(
     operation::OperationMutation,
     posthog::PosthogMutation,
     nudge::Mutation,
+    segment::SegmentMutation,
     dead_letter::DeadLetterMutation,
 );
 

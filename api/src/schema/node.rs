@@ -15,6 +15,7 @@ use super::{
     event::Event,
     identity::{IdentityBlock, MergeProposal, MergeRecord},
     operation::Operation,
+    segment::Segment,
 };
 use crate::{
     base::{
@@ -24,6 +25,7 @@ use crate::{
     contact::{Identifier, Loaders},
     nudge::{self, Nudge, NudgeDelivery, NudgeVersion},
     posthog::{Metric, PosthogConnection},
+    segment,
     tenant::{ApiKey, AuditEntry, Issuer, Tenant},
 };
 
@@ -54,6 +56,7 @@ pub enum Node {
     NudgeVersion(NudgeVersion),
     Operation(Operation),
     PosthogIntegration(PosthogConnection),
+    Segment(Segment),
     Tenant(Tenant),
 }
 
@@ -196,6 +199,11 @@ async fn find_more(ctx: &Context<'_>, id: &ID) -> async_graphql::Result<Option<N
         meets(ctx, gql::CONTACTS_READ)?;
         let row = found.blocks.ask(id).await?;
         return Ok(row.map(|row| Node::IdentityBlock(row.into())));
+    }
+    if let Some(id) = Id::parse(id) {
+        meets(ctx, gql::SEGMENTS_READ)?;
+        let row = segment::Reads::of(ctx)?.segments.ask(id).await?;
+        return Ok(row.map(|row| Node::Segment(row.into())));
     }
     find_managed(ctx, found, id).await
 }

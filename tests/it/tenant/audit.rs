@@ -128,6 +128,22 @@ const MANAGING: &[(&str, &str)] = &[
         r#"(input: {id: "<POSTHOGCONNECT>"}) { disconnectedId userErrors { message } }"#,
     ),
     (
+        "segmentSave",
+        r#"(input: {key: "vips"}) { segment { id } userErrors { message } }"#,
+    ),
+    (
+        "segmentMembersAdd",
+        r#"(input: {id: "<SEGMENTSAVE>", contactIds: ["<CONTACT>"]}) { segment { id } userErrors { message } }"#,
+    ),
+    (
+        "segmentMembersRemove",
+        r#"(input: {id: "<SEGMENTSAVE>", contactIds: ["<CONTACT>"]}) { segment { id } userErrors { message } }"#,
+    ),
+    (
+        "segmentDelete",
+        r#"(input: {id: "<SEGMENTSAVE>"}) { deletedId userErrors { message } }"#,
+    ),
+    (
         "tenantCreate",
         r#"(input: {name: "another"}) { tenant { id } secretKey userErrors { message } }"#,
     ),

@@ -13,9 +13,9 @@ use entity::{ContactId, EventId, Id, TenantOwned, contact_identifier, event};
 use sea_orm::{
     ActiveModelBehavior, ActiveModelTrait,
     ActiveValue::NotSet,
-    ColumnTrait, ConnectionTrait, DatabaseExecutor, EntityTrait, IntoActiveModel, QueryFilter, Set,
-    UpdateMany,
-    sea_query::{Alias, Expr, ExprTrait, IntoCondition, OnConflict, Query},
+    ColumnTrait, ConnectionTrait, DatabaseExecutor, DeleteMany, EntityTrait, IntoActiveModel,
+    QueryFilter, Set, UpdateMany,
+    sea_query::{Alias, Expr, ExprTrait, OnConflict, Query},
 };
 
 use super::{
@@ -165,16 +165,6 @@ impl Tx {
         let mine = E::update_many().filter(E::TENANT.eq(self.tenant()));
         Ok(narrow(mine).exec(&self.conn()).await?.rows_affected)
     }
-    /// Deletes every row of this tenant that meets `which`; says how many.
-    pub async fn delete_where<E: TenantOwned>(
-        &self,
-        which: impl IntoCondition + Send,
-    ) -> Result<u64> {
-        let mine = E::delete_many()
-            .filter(E::TENANT.eq(self.tenant()))
-            .filter(which.into_condition());
-        Ok(mine.exec(&self.conn()).await?.rows_affected)
-    }
     pub async fn delete<E: TenantOwned>(&self, id: Id<E>) -> Result<bool> {
         let mine = E::delete_many()
             .filter(E::TENANT.eq(self.tenant()))
@@ -186,6 +176,14 @@ impl Tx {
             .filter(E::TENANT.eq(self.tenant()))
             .filter(key::<E>().is_in(ids.iter().copied()));
         Ok(mine.exec(&self.conn()).await?.rows_affected)
+    }
+    /// Deletes every row of this tenant that `narrow` leaves; says how many.
+    pub async fn delete_where<E: TenantOwned>(
+        &self,
+        narrow: impl FnOnce(DeleteMany<E>) -> DeleteMany<E> + Send,
+    ) -> Result<u64> {
+        let mine = E::delete_many().filter(E::TENANT.eq(self.tenant()));
+        Ok(narrow(mine).exec(&self.conn()).await?.rows_affected)
     }
     /// Gives `to` those rows of a room that the identifiers caused and that belong to one of `from`; says how many.
     pub async fn reassign(

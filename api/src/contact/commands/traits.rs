@@ -229,8 +229,10 @@ pub(super) async fn recompute(tx: &Tx, root: ContactId) -> Result<()> {
             })
             .or_insert(new);
     }
-    tx.delete_where::<contact_trait::Entity>(contact_trait::Column::ContactId.eq(root))
-        .await?;
+    tx.delete_where::<contact_trait::Entity>(|delete| {
+        delete.filter(contact_trait::Column::ContactId.eq(root))
+    })
+    .await?;
     upsert(tx, winners).await
 }
 

@@ -8,7 +8,7 @@ use entity::{
     contact,
     contact_identifier::{self, Kind, Verification},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
@@ -33,8 +33,9 @@ pub enum ContactStatus {
 }
 
 /// What an identifier is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, Serialize, Deserialize)]
 #[graphql(remote = "Kind")]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum IdentifierKind {
     /// The person's id in the tenant's own product.
     ExternalId,
@@ -49,8 +50,9 @@ pub enum IdentifierKind {
 }
 
 /// Who says that an identifier is the contact's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, Serialize, Deserialize)]
 #[graphql(remote = "Verification")]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum IdentifierVerification {
     /// A browser, which may say anything.
     Claimed,
