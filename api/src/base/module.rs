@@ -4,7 +4,7 @@ use std::{pin::Pin, sync::Arc};
 
 use entity::{ContactId, event};
 
-use super::{Cx, Env, Result, Tx};
+use super::{Cx, Env, Result, TimelineSource, Tx};
 
 /// A room without an ear, rows of contacts or timed work names what it has and takes the rest from [`Module::named`].
 pub struct Module {
@@ -17,6 +17,8 @@ pub struct Module {
     /// Its timed work: does some of what is due, of all tenants, and says how much that was. It is called again at once while
     /// there is something, else about every second; by several processes at a time, so it leases what it takes.
     pub due: Option<Due>,
+    /// Which of its rows contacts' timelines show.
+    pub timeline: &'static [TimelineSource],
 }
 
 impl Module {
@@ -29,6 +31,7 @@ impl Module {
                 settle: None,
             },
             due: None,
+            timeline: &[],
         }
     }
 }

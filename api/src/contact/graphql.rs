@@ -5,6 +5,7 @@ mod filter;
 mod inputs;
 mod loaders;
 mod plan;
+mod touchpoints;
 mod types;
 
 pub use filter::{ContactFilter, EventFilter};
@@ -14,6 +15,7 @@ pub use inputs::{
 };
 pub use loaders::{EventsKey, Loaders};
 pub use plan::{ContactNeeds, ContactPart, ContactRow, ContactRows, members};
+pub use touchpoints::{TouchpointFilter, touchpoints};
 pub use types::{
-    Attribution, ContactKey, ContactOrder, ContactOrderField, ContactStatus, Identifier,
+    Attribution, ContactKey, ContactOrder, ContactOrderField, ContactStatus, Identifier, Touch,
 };

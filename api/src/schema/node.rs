@@ -4,17 +4,26 @@ use std::sync::Arc;
 
 use async_graphql::{Context, ID, Interface, Object};
 use entity::{
-    ContactId, EventId, Id, TenantId, api_key, audit_entry, contact_identifier, dead_letter,
-    issuer, metric, nudge_delivery, operation, posthog_connection, tenant,
+    ContactId, EventId, Id, TenantId, account, api_key, audit_entry, contact_identifier,
+    dead_letter, issuer, metric, nudge_delivery, operation, posthog_connection, relationship,
+    tenant, trait_definition,
 };
 
-use super::{contact::Contact, dead_letter::DeadLetter, event::Event, operation::Operation};
+use super::{
+    account::Account,
+    contact::Contact,
+    dead_letter::DeadLetter,
+    event::Event,
+    operation::Operation,
+    relationship::Relationship,
+    timeline::{Length, Part, Timelines},
+};
 use crate::{
     base::{
         Actor, Batch, Cx, Error, Result,
         gql::{self, ById, CxExt, Need},
     },
-    contact::{Identifier, Loaders},
+    contact::{Identifier, Loaders, TraitDefinition},
     nudge::{self, Nudge, NudgeDelivery, NudgeVersion},
     posthog::{Metric, PosthogConnection},
     tenant::{ApiKey, AuditEntry, Issuer, Tenant},
@@ -31,6 +40,7 @@ const IDS_MAX: usize = 100;
     desc = "The object's id, unique over all types."
 ))]
 pub enum Node {
+    Account(Account),
     ApiKey(ApiKey),
     AuditEntry(AuditEntry),
     Contact(Contact),
@@ -44,11 +54,14 @@ pub enum Node {
     NudgeVersion(NudgeVersion),
     Operation(Operation),
     PosthogIntegration(PosthogConnection),
+    Relationship(Relationship),
     Tenant(Tenant),
+    TraitDefinition(TraitDefinition),
 }
 
-/// One request's batches of rows that only `node` and `nodes` ask for by their ids.
+/// One request's batches of rows that `node` and `nodes` ask for by their ids, and of what stands at the roof.
 pub struct Found {
+    accounts: Batch<ById, Id<account::Entity>>,
     api_keys: Batch<ById, Id<api_key::Entity>>,
     audit_entries: Batch<ById, Id<audit_entry::Entity>>,
     dead_letters: Batch<ById, Id<dead_letter::Entity>>,
@@ -58,13 +71,18 @@ pub struct Found {
     issuers: Batch<ById, Id<issuer::Entity>>,
     metrics: Batch<ById, Id<metric::Entity>>,
     operations: Batch<ById, Id<operation::Entity>>,
+    relationships: Batch<ById, Id<relationship::Entity>>,
     tenants: Batch<ById, Id<tenant::Entity>>,
+    pub(super) timeline_lengths: Batch<Timelines, Length>,
+    pub(super) timelines: Batch<Timelines, Part>,
+    trait_definitions: Batch<ById, Id<trait_definition::Entity>>,
 }
 
 impl Found {
     pub fn new(cx: &Cx) -> Arc<Self> {
         let rows = || ById(cx.clone());
         Arc::new(Self {
+            accounts: Batch::new(rows()),
             api_keys: Batch::new(rows()),
             audit_entries: Batch::new(rows()),
             dead_letters: Batch::new(rows()),
@@ -74,7 +92,11 @@ impl Found {
             issuers: Batch::new(rows()),
             metrics: Batch::new(rows()),
             operations: Batch::new(rows()),
+            relationships: Batch::new(rows()),
             tenants: Batch::new(rows()),
+            timeline_lengths: Batch::new(Timelines(cx.clone())),
+            timelines: Batch::new(Timelines(cx.clone())),
+            trait_definitions: Batch::new(rows()),
         })
     }
 }
@@ -111,7 +133,7 @@ impl NodeQuery {
     }
 }
 
-async fn find(ctx: &Context<'_>, id: &ID) -> async_graphql::Result<Option<Node>> {
+pub(super) async fn find(ctx: &Context<'_>, id: &ID) -> async_graphql::Result<Option<Node>> {
     let loaders = Loaders::of(ctx)?;
     if let Some(id) = ContactId::parse(id) {
         meets(ctx, gql::CONTACT_OR_OWN)?;
@@ -165,6 +187,21 @@ async fn find_more(ctx: &Context<'_>, id: &ID) -> async_graphql::Result<Option<N
         meets(ctx, gql::ANALYTICS_READ)?;
         let row = found.metrics.ask(id).await?;
         return Ok(row.map(|row| Node::Metric(row.into())));
+    }
+    if let Some(id) = Id::parse(id) {
+        meets(ctx, gql::CONTACTS_READ)?;
+        let row = found.accounts.ask(id).await?;
+        return Ok(row.map(|row| Node::Account(row.into())));
+    }
+    if let Some(id) = Id::parse(id) {
+        meets(ctx, gql::CONTACTS_READ)?;
+        let row = found.relationships.ask(id).await?;
+        return Ok(row.map(|row| Node::Relationship(row.into())));
+    }
+    if let Some(id) = Id::parse(id) {
+        meets(ctx, gql::CONTACTS_READ)?;
+        let row = found.trait_definitions.ask(id).await?;
+        return Ok(row.map(|row| Node::TraitDefinition(row.into())));
     }
     find_managed(ctx, found, id).await
 }
