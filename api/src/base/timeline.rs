@@ -302,7 +302,7 @@ impl Slots {
                 }
                 Detail::Text(_) => {
                     texts += 1;
-                    cells.text_if_any(texts - 1)?.map(|text| text.into())
+                    cells.text_if_any(texts - 1)?.map(Value::from)
                 }
                 Detail::Json(_) => {
                     texts += 1;

@@ -17,5 +17,6 @@ pub use loaders::{EventsKey, Loaders};
 pub use plan::{ContactNeeds, ContactPart, ContactRow, ContactRows, members};
 pub use touchpoints::{TouchpointFilter, touchpoints};
 pub use types::{
-    Attribution, ContactKey, ContactOrder, ContactOrderField, ContactStatus, Identifier, Touch,
+    Attribution, ContactKey, ContactOrder, ContactOrderField, ContactStatus, Identifier,
+    IdentifierKind, IdentifierVerification, Touch,
 };

@@ -4,7 +4,7 @@ use entity::{consent, contact, event, merge_record, touchpoint, trait_observatio
 use sea_orm::{ColumnTrait as _, Condition, sea_query::ExprTrait as _};
 use serde_json::{Map, Value};
 
-use super::traits::readable;
+use super::{MERGED, UNMERGED, consent as consents, traits::readable};
 use crate::base::{Detail, Seeing, TimelineSource, gql, type_id};
 
 pub(super) const SOURCES: &[TimelineSource] = &[
@@ -47,7 +47,7 @@ pub(super) const SOURCES: &[TimelineSource] = &[
         },
         narrow: None,
         unless: None,
-        told_as: &["consent.changed"],
+        told_as: &[consents::CHANGED],
     },
     TimelineSource {
         kind: "TRAIT",
@@ -129,7 +129,7 @@ const fn merges(contact: &'static str, unless: Option<&'static str>) -> Timeline
         },
         narrow: None,
         unless,
-        told_as: &["contact.merged", "contact.unmerged"],
+        told_as: &[MERGED, UNMERGED],
     }
 }
 

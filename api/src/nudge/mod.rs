@@ -32,6 +32,7 @@ pub use rules::{Action, Content, Operator, State};
 pub use stream::Streams;
 
 use entity::{nudge, nudge_delivery};
+use serde_json::Value;
 
 use crate::base::{Detail, Fold, Held, Module, TimelineSource, gql, type_id};
 
@@ -64,7 +65,7 @@ pub const MODULE: Module = Module {
             ("nudgeId", Detail::Id("nudge_id", type_id::<nudge::Entity>)),
         ],
         title: |details| {
-            let surface = details.get("surface").and_then(|text| text.as_str());
+            let surface = details.get("surface").and_then(Value::as_str);
             format!("Nudge offered on {}", surface.unwrap_or_default())
         },
         narrow: None,

@@ -6,6 +6,7 @@ mod dead_letter;
 mod document;
 mod event;
 mod idempotent;
+mod identity;
 mod limits;
 mod mutation;
 mod node;
@@ -36,6 +37,7 @@ pub use contact::Contact;
 pub use dead_letter::DeadLetter;
 pub use document::{Documents, Hash, Known};
 pub use event::Event;
+pub use identity::{IdentityBlock, MergeProposal, MergeRecord};
 pub use node::{Found, Node};
 pub use operation::Operation;
 pub(crate) use operation::{OperationInput, checked as checked_operations};
@@ -47,6 +49,7 @@ pub use subscription::{Opened, Subscribed, subscribe, tell};
 #[derive(MergedObject, Default)]
 pub struct Query(
     contact::ContactQuery,
+    identity::IdentityQuery,
     contact_room::TraitQuery,
     account::AccountQuery,
     event::EventQuery,
@@ -64,6 +67,7 @@ pub struct Query(
 pub struct Mutation(
     mutation::TellMutation,
     mutation::ContactMutation,
+    identity::IdentityMutation,
     contact_room::ConsentMutation,
     contact_room::TraitMutation,
     relationship::RelationshipMutation,

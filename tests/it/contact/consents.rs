@@ -296,3 +296,53 @@ async fn the_most_restrictive_wins_where_contacts_become_one_until_it_is_said_an
     })
     .await
 }
+
+#[tokio::test]
+async fn a_merge_and_its_undoing_settle_what_contacts_allow_and_both_show_in_their_timelines()
+-> anyhow::Result<()> {
+    on_each_database(async |kit| {
+        let acme = kit.tenant("acme").await?;
+        let sk = &acme.secret_key;
+        let ann = upsert(&kit, &acme, json!({"externalId": "ann"})).await;
+        let visitor = upsert(&kit, &acme, json!({"anonymousId": "a1"})).await;
+        for (contact, state) in [(&ann, "DENIED"), (&visitor, "GRANTED")] {
+            let input = json!({"contactId": contact, "topic": "news", "channel": "EMAIL", "state": state});
+            set(&kit, sk, input).await;
+        }
+        kit.advance(TimeDelta::minutes(1));
+        let merge = "mutation($ids: [ID!]!) { contactMerge(input: {contactIds: $ids}) { contact { id } userErrors { code } } }";
+        let merged = ask(&kit, sk, merge, json!({"ids": [visitor, ann]})).await;
+        assert_eq!(merged["contactMerge"]["contact"]["id"], ann);
+        assert_eq!(stands(&kit, &acme, &visitor).await, ["news EMAIL DENIED"]);
+        let said = json!({"by": {"anonymousId": "a1"}, "topic": "offers", "channel": "EMAIL", "state": "PENDING"});
+        set(&kit, sk, said).await;
+        let kinds = async |contact: &str| {
+            let query = "query($id: ID!) { contact(id: $id) { timeline(kinds: [\"MERGE\"]) { totalCount edges { node { title } } } } }";
+            ask(&kit, sk, query, json!({"id": contact})).await["contact"]["timeline"].take()
+        };
+        assert_eq!(kinds(&visitor).await, json!({"totalCount": 1, "edges": [{"node": {"title": "Merged"}}]}));
+        kit.advance(TimeDelta::minutes(1));
+        let unmerge = "mutation($id: ID) { contactUnmerge(input: {contactId: $id}) { contact { id } userErrors { code } } }";
+        let parted = ask(&kit, sk, unmerge, json!({"id": visitor})).await;
+        assert_eq!(parted["contactUnmerge"], json!({"contact": {"id": visitor}, "userErrors": []}));
+        for contact in [&ann, &visitor] {
+            assert_eq!(
+                stands(&kit, &acme, contact).await,
+                ["news EMAIL DENIED", "offers EMAIL PENDING"]
+            );
+            assert_eq!(
+                kinds(contact).await,
+                json!({"totalCount": 2, "edges": [{"node": {"title": "Split"}}, {"node": {"title": "Merged"}}]})
+            );
+        }
+        // What was said by the visitor's own identifier went along with it.
+        let history = "query($id: ID!) { contact(id: $id) { consentHistory(filter: {topic: \"offers\"}) { edges { node { state basis } } } } }";
+        let of = async |contact: &str| {
+            ask(&kit, sk, history, json!({"id": contact})).await["contact"]["consentHistory"]["edges"].take()
+        };
+        assert_eq!(of(&visitor).await, json!([{"node": {"state": "PENDING", "basis": "CONSENT"}}]));
+        assert_eq!(of(&ann).await, json!([{"node": {"state": "PENDING", "basis": "MERGE"}}]));
+        Ok(())
+    })
+    .await
+}

@@ -37,6 +37,7 @@ async fn happened(tenant: &Tenant, ann: ContactId, other: ContactId) -> anyhow::
                 reason: Set(Some("same person".to_owned())),
                 created_at: Set(at(10)),
                 reversed_at: Set(None),
+                known: Set(false),
             })
             .await?;
             let observation: Id<trait_observation::Entity> = tx.new_id();

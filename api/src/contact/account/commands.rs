@@ -10,7 +10,10 @@ use sea_orm::{
 use serde_json::{Map, Value, json};
 
 use super::rules::{Name, merged};
-use crate::base::{Error, NewEvent, Result, Tx};
+use crate::{
+    base::{Error, NewEvent, Result, Tx},
+    contact::SOURCE,
+};
 
 /// Bytes of all traits of an account as JSON.
 const TRAITS_BYTES_MAX: usize = 64 * 1024;
@@ -55,9 +58,6 @@ pub async fn upsert(tx: &Tx, new: &NewAccount) -> Result<account::Model> {
 
 /// What PostHog's clients call it when they say what a group is.
 pub(super) const GROUP_IDENTIFY: &str = "$groupidentify";
-
-/// The source of the room's own events.
-pub(super) const SOURCE: &str = "contact";
 
 /// The accounts of these names, locked; made where they are missing.
 pub(super) async fn ensured(tx: &Tx, names: &BTreeSet<Name>) -> Result<Vec<account::Model>> {

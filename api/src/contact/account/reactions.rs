@@ -12,11 +12,14 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{
-    commands::{GROUP_IDENTIFY, SOURCE, ensured, set},
+    commands::{GROUP_IDENTIFY, ensured, set},
     queries::ACCOUNTS_MAX,
     rules::{Name, groups, identified},
 };
-use crate::base::{Cx, Fut, Result, Tx};
+use crate::{
+    base::{Cx, Fut, Result, Tx},
+    contact::SOURCE,
+};
 
 /// A busy member must not cost a row write an event.
 const SEEN_GRANULARITY: TimeDelta = TimeDelta::hours(1);

@@ -5,10 +5,10 @@ use entity::consent::{self, Basis, Channel, State};
 use sea_orm::Set;
 use serde_json::Value;
 
-use super::{current, rules};
+use super::{CHANGED, current, rules};
 use crate::{
     base::{Actor, Error, ErrorCode, NewEvent, Result, Tx},
-    contact::whom::Whom,
+    contact::{SOURCE, whom::Whom},
 };
 
 /// Topics by channels of one contact: what a page of preferences may hold.
@@ -81,7 +81,7 @@ pub(super) async fn tell(tx: &Tx, row: &consent::Model, before: Option<State>) -
     }
     let event = NewEvent {
         identifier_id: row.identifier_id,
-        ..NewEvent::of_room("contact", "consent.changed", row.contact_id, tx.now())
+        ..NewEvent::of_room(SOURCE, CHANGED, row.contact_id, tx.now())
     }
     .with("topic", row.topic.clone())
     .with("channel", rules::channel_text(row.channel))

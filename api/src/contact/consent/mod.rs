@@ -12,6 +12,9 @@ mod queries;
 mod rules;
 mod settle;
 
+/// The event that tells how a contact stands from now on.
+pub(super) const CHANGED: &str = "consent.changed";
+
 pub use graphql::{Consent, ConsentFilter, ConsentMutation, history, of_contact};
 pub(super) use queries::current;
 pub(super) use settle::settle;

@@ -8,8 +8,8 @@ use std::{
 
 use async_graphql::{Context, dataloader::Loader};
 use entity::{
-    ContactId, EventId, consent, contact, contact_identifier, contact_trait, event, relationship,
-    touchpoint, trait_observation,
+    ContactId, EventId, Id, consent, contact, contact_identifier, contact_trait, event,
+    merge_record, relationship, touchpoint, trait_observation,
 };
 use sea_orm::Condition;
 use serde_json::{Map, Value};
@@ -35,6 +35,8 @@ pub struct Loaders {
     pub events: Batch<Events, (ContactId, EventsKey, FromEnd)>,
     pub event_counts: Batch<EventCounts, (ContactId, EventsKey)>,
     pub events_by_id: Batch<ById, EventId>,
+    pub identifiers_by_id: Batch<ById, Id<contact_identifier::Entity>>,
+    pub merges: Batch<Merges, ContactId>,
     pub(in crate::contact) consents: Batch<Consents, ContactId>,
     pub(in crate::contact) consent_history: Lists<consent::Entity>,
     pub(in crate::contact) touchpoints: Lists<touchpoint::Entity>,
@@ -56,6 +58,8 @@ impl Loaders {
             events: Batch::new(Events(cx.clone())),
             event_counts: Batch::new(EventCounts(cx.clone())),
             events_by_id: Batch::new(ById(cx.clone())),
+            identifiers_by_id: Batch::new(ById(cx.clone())),
+            merges: Batch::new(Merges(cx.clone())),
             consents: Batch::new(Consents(cx.clone())),
             consent_history: Lists::new(cx),
             touchpoints: Lists::new(cx),
@@ -217,5 +221,17 @@ impl Loader<(ContactId, EventsKey)> for EventCounts {
             );
         }
         Ok(loaded)
+    }
+}
+
+/// Each root's merges and splits, the newest first.
+pub struct Merges(Cx);
+
+impl Loader<ContactId> for Merges {
+    type Value = Vec<merge_record::Model>;
+    type Error = Arc<Error>;
+
+    async fn load(&self, roots: &[ContactId]) -> Loaded<ContactId, Vec<merge_record::Model>> {
+        Ok(queries::merges_of(&self.0.db(), roots).await?)
     }
 }

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::{
     base::{Actor, Error, ErrorCode, NewEvent, Result, Tx},
     contact::{
-        queries,
+        SOURCE, queries,
         whom::{IdentifierId, Whom, hold},
     },
 };
@@ -165,7 +165,7 @@ async fn open_between(
 async fn tell(tx: &Tx, name: &str, row: &relationship::Model) -> Result<()> {
     let event = NewEvent {
         identifier_id: row.identifier_a_id,
-        ..NewEvent::of_room("contact", name, row.contact_a_id, tx.now())
+        ..NewEvent::of_room(SOURCE, name, row.contact_a_id, tx.now())
     }
     .with("relationshipId", row.id.to_string())
     .with("kind", row.kind.to_value())

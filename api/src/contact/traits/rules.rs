@@ -87,14 +87,12 @@ impl Definitions {
 
 /// Whether all of the changes may be made; else the first that may not.
 pub fn admit(definitions: &Definitions, traits: &TraitChanges) -> Result<(), Refused> {
-    let said = traits.set.iter().chain(&traits.set_once);
-    match said
-        .filter_map(|(key, value)| definitions.refuses(key, value))
-        .next()
-    {
-        Some(refused) => Err(refused),
-        None => Ok(()),
-    }
+    traits
+        .set
+        .iter()
+        .chain(&traits.set_once)
+        .find_map(|(key, value)| definitions.refuses(key, value))
+        .map_or(Ok(()), Err)
 }
 
 /// Leaves out what may not be changed; gives it.
