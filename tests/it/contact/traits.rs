@@ -328,3 +328,33 @@ async fn what_is_wrong_with_a_definition_is_told_and_nothing_is_saved() -> anyho
     })
     .await
 }
+
+#[tokio::test]
+async fn a_trusted_source_keeps_its_word_whoever_speaks_later() -> anyhow::Result<()> {
+    on_each_database(async |kit| {
+        let acme = kit.tenant("acme").await?;
+        let (sk, pk) = (&acme.secret_key, &acme.publishable_key);
+        let input = json!({"key": "plan", "type": "STRING", "policy": "SOURCE_PRIORITY", "sources": ["api"]});
+        save(&kit, &acme, input).await;
+        let ann = upsert(&kit, &acme, json!({"externalId": "ann", "traits": {"plan": "pro", "color": "red"}})).await;
+        let server = kit.serve().await?;
+        kit.advance(TimeDelta::minutes(1));
+        let sent = reqwest::Client::new()
+            .post(server.url("/capture/"))
+            .json(&json!({"api_key": pk, "event": "$identify", "distinct_id": "ann", "properties": {"$set": {"plan": "free", "color": "blue"}}}))
+            .send()
+            .await?;
+        assert_eq!(sent.status(), 200);
+        assert_eq!(traits(&kit, sk, &ann).await, json!({"plan": "pro", "color": "blue"}));
+        let history = "query($id: ID!) { contact(id: $id) { traitHistory(key: \"plan\") { edges { node { value source } } } } }";
+        let data = ask(&kit, sk, history, json!({"id": ann})).await;
+        assert_eq!(
+            data["contact"]["traitHistory"]["edges"],
+            json!([{"node": {"value": "free", "source": "capture"}}, {"node": {"value": "pro", "source": "api"}}])
+        );
+        upsert(&kit, &acme, json!({"externalId": "ann", "traits": {"plan": "max"}})).await;
+        assert_eq!(traits(&kit, sk, &ann).await["plan"], "max");
+        server.stop().await
+    })
+    .await
+}
