@@ -111,6 +111,7 @@ impl App {
             secrets: Secrets::new(parts.config.secret_key_or_development()),
             bus: Bus::default(),
             revocations: Revocations::default(),
+            memory: Arc::default(),
             modules: MODULES,
         });
         let tasks = TaskTracker::new();

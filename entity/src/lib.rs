@@ -1,7 +1,10 @@
 //! One file per table: the row, its columns, its relations. No logic.
 
+pub mod account;
+pub mod account_membership;
 pub mod api_key;
 pub mod audit_entry;
+pub mod consent;
 pub mod consumer;
 pub mod contact;
 pub mod contact_alias;
@@ -27,6 +30,7 @@ pub mod nudge_interaction;
 pub mod nudge_version;
 pub mod operation;
 pub mod posthog_connection;
+pub mod relationship;
 pub mod segment;
 pub mod segment_due;
 pub mod segment_listing;
@@ -36,7 +40,9 @@ pub mod segment_trigger;
 pub mod tenant;
 pub mod tenant_front;
 pub mod touchpoint;
+pub mod trait_definition;
 pub mod trait_observation;
+pub mod trait_schema;
 
 use sea_orm::EntityTrait;
 

@@ -12,6 +12,7 @@ mod m0006_front;
 mod m0007_reads;
 mod m0008_identity_graph;
 mod m0009_segment;
+mod m0010_profile;
 mod table;
 
 /// The PostgreSQL role that the application works as: it owns nothing, so row level security holds for it.
@@ -35,6 +36,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0007_reads::Migration),
             Box::new(m0008_identity_graph::Migration),
             Box::new(m0009_segment::Migration),
+            Box::new(m0010_profile::Migration),
         ]
     }
 }

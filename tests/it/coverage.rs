@@ -10,12 +10,13 @@ use api::{
 use async_graphql::{Request, Variables};
 use chrono::TimeDelta;
 use entity::{
-    ContactId, EventId, Id, TenantOwned, api_key, audit_entry, contact, contact_alias,
-    contact_evidence, contact_identifier, contact_trait, dead_letter, event, idempotency,
-    identity_block, identity_policy, issuer, merge_proposal, merge_record, metric, nudge,
-    nudge_decision, nudge_delivery, nudge_interaction, nudge_version, operation,
-    posthog_connection, segment, segment_due, segment_listing, segment_member, segment_size,
-    segment_trigger, tenant_front, touchpoint, trait_observation,
+    ContactId, EventId, Id, TenantOwned, account, account_membership, api_key, audit_entry,
+    consent, contact, contact_alias, contact_evidence, contact_identifier, contact_trait,
+    dead_letter, event, idempotency, identity_block, identity_policy, issuer, merge_proposal,
+    merge_record, metric, nudge, nudge_decision, nudge_delivery, nudge_interaction, nudge_version,
+    operation, posthog_connection, relationship, segment, segment_due, segment_listing,
+    segment_member, segment_size, segment_trigger, tenant_front, touchpoint, trait_definition,
+    trait_observation, trait_schema,
 };
 use futures_util::StreamExt as _;
 use jsonwebtoken::{EncodingKey, Header};
@@ -51,8 +52,8 @@ use Answer::{Code, Data, Silence};
 struct Try {
     field: &'static str,
     by: By,
-    /// Capitals stand for the victim's ids: `CONTACT`, `ENTRY`, `IDENTIFIER`, `EVENT`, `ISSUER`, `KEY`, `METRIC`, `NUDGE`, `OPERATION`,
-    /// `VERSION`, `DELIVERY`, `LETTER`, `POSTHOG`, `SEGMENT`, `TENANT`.
+    /// Capitals stand for the victim's ids: `ACCOUNT`, `RELATION`, `CONTACT`, `DEFINITION`, `ENTRY`, `IDENTIFIER`, `EVENT`, `ISSUER`, `KEY`, `METRIC`, `NUDGE`, `OPERATION`,
+    /// `VERSION`, `DELIVERY`, `LETTER`, `POSTHOG`, `TENANT`.
     document: &'static str,
     answer: Answer,
 }
@@ -124,6 +125,18 @@ const TRIES: &[Try] = &[
         ),
     ),
     tried(
+        "account",
+        Key,
+        r#"{ a: account(id: "ACCOUNT") { id } b: account(by: {type: "company", key: "secret-account"}) { id } }"#,
+        Data(r#"{"a": null, "b": null}"#),
+    ),
+    tried(
+        "accounts",
+        Key,
+        "{ accounts { totalCount edges { node { id contacts { totalCount } } } } }",
+        Data(r#"{"accounts": {"totalCount": 0, "edges": []}}"#),
+    ),
+    tried(
         "auditLog",
         Key,
         r#"{ auditLog(filter: {objectId: "TENANT"}) { totalCount } of: auditLog(filter: {objectId: "KEY"}) { edges { node { id } } } }"#,
@@ -192,9 +205,9 @@ const TRIES: &[Try] = &[
     tried(
         "nodes",
         Key,
-        r#"{ nodes(ids: ["CONTACT", "EVENT", "KEY", "METRIC", "NUDGE", "DELIVERY", "LETTER", "TENANT", "POSTHOG", "IDENTIFIER", "VERSION", "ENTRY", "ISSUER", "OPERATION"]) { id } }"#,
+        r#"{ nodes(ids: ["CONTACT", "EVENT", "KEY", "METRIC", "NUDGE", "DELIVERY", "LETTER", "TENANT", "POSTHOG", "IDENTIFIER", "VERSION", "ENTRY", "ISSUER", "OPERATION", "DEFINITION", "ACCOUNT", "RELATION"]) { id } }"#,
         Data(
-            r#"{"nodes": [null, null, null, null, null, null, null, null, null, null, null, null, null, null]}"#,
+            r#"{"nodes": [null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null]}"#,
         ),
     ),
     tried(
@@ -216,6 +229,18 @@ const TRIES: &[Try] = &[
         Data(r#"{"operations": {"totalCount": 0, "edges": []}}"#),
     ),
     tried(
+        "traitDefinitions",
+        Key,
+        "{ traitDefinitions { totalCount edges { node { id key } } } }",
+        Data(r#"{"traitDefinitions": {"totalCount": 0, "edges": []}}"#),
+    ),
+    tried(
+        "traitSchema",
+        Key,
+        "{ traitSchema { lockedAt } }",
+        Data(r#"{"traitSchema": {"lockedAt": null}}"#),
+    ),
+    tried(
         "tenant",
         Key,
         "{ tenant { name posthog { id } } }",
@@ -226,6 +251,30 @@ const TRIES: &[Try] = &[
         Key,
         "{ tenants { totalCount } }",
         Code("FORBIDDEN"),
+    ),
+    tried(
+        "accountUpsert",
+        Key,
+        r#"mutation { accountUpsert(input: {type: "company", key: "secret-account", traits: {mine: 1}}) { account { traits contacts { totalCount } } userErrors { code } } }"#,
+        Data(
+            r#"{"accountUpsert": {"account": {"traits": {"mine": 1}, "contacts": {"totalCount": 0}}, "userErrors": []}}"#,
+        ),
+    ),
+    tried(
+        "relationshipEnd",
+        Key,
+        r#"mutation { relationshipEnd(input: {id: "RELATION"}) { relationship { id } userErrors { code } } }"#,
+        Data(
+            r#"{"relationshipEnd": {"relationship": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#,
+        ),
+    ),
+    tried(
+        "relationshipSet",
+        Key,
+        r#"mutation { relationshipSet(input: {fromId: "CONTACT", to: {externalId: "intruder"}, kind: REFERRED}) { relationship { id } userErrors { code } } }"#,
+        Data(
+            r#"{"relationshipSet": {"relationship": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#,
+        ),
     ),
     tried(
         "alias",
@@ -250,6 +299,12 @@ const TRIES: &[Try] = &[
         Key,
         r#"mutation { apiKeyRotate(input: {id: "KEY"}) { key userErrors { code } } }"#,
         Data(r#"{"apiKeyRotate": {"key": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#),
+    ),
+    tried(
+        "consentSet",
+        Key,
+        r#"mutation { consentSet(input: {contactId: "CONTACT", topic: "secret", channel: EMAIL, state: WITHDRAWN}) { consent { topic } userErrors { code } } }"#,
+        Data(r#"{"consentSet": {"consent": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#),
     ),
     tried(
         "contactTokenCreate",
@@ -410,6 +465,20 @@ const TRIES: &[Try] = &[
         Data(r#"{"trackBatch": {"accepted": 0, "userErrors": [{"code": "NOT_FOUND"}]}}"#),
     ),
     tried(
+        "traitDefinitionSave",
+        Key,
+        r#"mutation { traitDefinitionSave(input: {key: "secret", pii: true}) { traitDefinition { id } userErrors { field } } }"#,
+        Data(
+            r#"{"traitDefinitionSave": {"traitDefinition": null, "userErrors": [{"field": "type"}]}}"#,
+        ),
+    ),
+    tried(
+        "traitSchemaSave",
+        Key,
+        "mutation { traitSchemaSave(input: {locked: false}) { traitSchema { lockedAt } } }",
+        Data(r#"{"traitSchemaSave": {"traitSchema": {"lockedAt": null}}}"#),
+    ),
+    tried(
         "nudges",
         Stream,
         "subscription { nudges { __typename } }",
@@ -530,6 +599,11 @@ impl Victim {
         let sk = &tenant.secret_key;
         let input = json!({"externalId": "victim", "email": "victim@example.com", "traits": {"secret": "secret value"}});
         let contact_id = upsert(kit, &tenant, input).await;
+        let account = "mutation { accountUpsert(input: {type: \"company\", key: \"secret-account\", name: \"secret name\"}) { account { id } } }";
+        let account = ask(kit, sk, account, json!({})).await;
+        upsert(kit, &tenant, json!({"externalId": "friend"})).await;
+        let relate = "mutation { relationshipSet(input: {from: {externalId: \"victim\"}, to: {externalId: \"friend\"}, kind: REFERRED}) { relationship { id } } }";
+        let related = ask(kit, sk, relate, json!({})).await;
         let tell =
             "mutation { track(input: {event: \"secret event\", userId: \"victim\"}) { accepted } }";
         ask(kit, sk, tell, json!({})).await;
@@ -591,7 +665,7 @@ impl Victim {
             nudge: Id::parse(&nudge_id).unwrap(),
         };
         let (delivery_id, letter_id, posthog_id) = rows.add(&tenant.cx).await?;
-        let shown = "query($contact: ID!, $nudge: ID!) { contact(id: $contact) { identifiers { id } } nudge(id: $nudge) { liveVersion { id } } auditLog(first: 1) { edges { node { id } } } }";
+        let shown = "query($contact: ID!, $nudge: ID!) { contact(id: $contact) { identifiers { id } } nudge(id: $nudge) { liveVersion { id } } auditLog(first: 1) { edges { node { id } } } traitDefinitions { edges { node { id } } } }";
         let ids = json!({"contact": contact_id, "nudge": nudge_id});
         let shown = ask(kit, sk, shown, ids).await;
         let text = |id: &Value| id.as_str().unwrap().to_owned();
@@ -599,8 +673,17 @@ impl Victim {
         let (block_id, proposal_id, record_id) = rows.decide(&tenant.cx, &identifier).await?;
         Ok(Self {
             ids: vec![
+                ("ACCOUNT", text(&account["accountUpsert"]["account"]["id"])),
+                (
+                    "RELATION",
+                    text(&related["relationshipSet"]["relationship"]["id"]),
+                ),
                 ("BLOCK", block_id),
                 ("CONTACT", contact_id),
+                (
+                    "DEFINITION",
+                    text(&shown["traitDefinitions"]["edges"][0]["node"]["id"]),
+                ),
                 ("DELIVERY", delivery_id),
                 ("ENTRY", text(&shown["auditLog"]["edges"][0]["node"]["id"])),
                 ("EVENT", event_id),
@@ -647,8 +730,12 @@ impl Victim {
         }
         let cx = &self.tenant.cx;
         Ok([
+            all::<account::Entity>(cx).await?,
+            all::<account_membership::Entity>(cx).await?,
+            all::<relationship::Entity>(cx).await?,
             all::<api_key::Entity>(cx).await?,
             all::<audit_entry::Entity>(cx).await?,
+            all::<consent::Entity>(cx).await?,
             all::<contact::Entity>(cx).await?,
             all::<contact_alias::Entity>(cx).await?,
             all::<contact_evidence::Entity>(cx).await?,
@@ -669,6 +756,8 @@ impl Victim {
             all::<nudge_interaction::Entity>(cx).await?,
             all::<operation::Entity>(cx).await?,
             all::<tenant_front::Entity>(cx).await?,
+            all::<trait_definition::Entity>(cx).await?,
+            all::<trait_schema::Entity>(cx).await?,
             all::<touchpoint::Entity>(cx).await?,
             all::<trait_observation::Entity>(cx).await?,
             all::<nudge_version::Entity>(cx).await?,
@@ -687,9 +776,12 @@ impl Victim {
 #[tokio::test]
 async fn whoever_may_read_an_object_finds_it_by_its_id() -> anyhow::Result<()> {
     /// What stands for an object of each type, and whether the contact that it is about may read it.
-    const TYPES: [(&str, &str, bool); 18] = [
+    const TYPES: [(&str, &str, bool); 21] = [
+        ("ACCOUNT", "Account", false),
+        ("RELATION", "Relationship", false),
         ("BLOCK", "IdentityBlock", false),
         ("CONTACT", "Contact", true),
+        ("DEFINITION", "TraitDefinition", false),
         ("DELIVERY", "NudgeDelivery", true),
         ("ENTRY", "AuditEntry", false),
         ("EVENT", "Event", true),

@@ -70,6 +70,16 @@ const TRIED: &[(&str, As, &str)] = &[
         "{ a: contact(id: \"$contact\") { id name } b: contact(by: {externalId: \"acme-user\"}) { id name } }",
     ),
     (
+        "account",
+        As::Secret,
+        "{ account(by: {type: \"company\", key: \"acme\"}) { id name } }",
+    ),
+    (
+        "accounts",
+        As::Secret,
+        "{ accounts { totalCount edges { node { id name contacts { totalCount } } } } }",
+    ),
+    (
         "contacts",
         As::Secret,
         "{ contacts(filter: {externalId: {startsWith: \"acme\"}}) { totalCount edges { node { id name } } } }",
@@ -132,6 +142,12 @@ const TRIED: &[(&str, As, &str)] = &[
         "{ tenant { id name apiKeys { id name } issuers { id issuer } posthog { id } } }",
     ),
     (
+        "traitDefinitions",
+        As::Secret,
+        "{ traitDefinitions { totalCount edges { node { id key description } } } }",
+    ),
+    ("traitSchema", As::Secret, "{ traitSchema { lockedAt } }"),
+    (
         "tenants",
         As::OperatorsOwn,
         "{ tenants { edges { node { id name } } } }",
@@ -155,6 +171,36 @@ const TRIED: &[(&str, As, &str)] = &[
         "apiKeyRotate",
         As::Secret,
         "mutation { apiKeyRotate(input: {id: \"$key\"}) { apiKey { id name } userErrors { code } } }",
+    ),
+    (
+        "accountUpsert",
+        As::Secret,
+        "mutation { accountUpsert(input: {type: \"company\", key: \"acme\", name: \"stolen\"}) { account { name } userErrors { code } } }",
+    ),
+    (
+        "relationshipEnd",
+        As::Secret,
+        "mutation { relationshipEnd(input: {id: \"relationship_01h455vb4pex5vsknk084sn02q\"}) { userErrors { code } } }",
+    ),
+    (
+        "relationshipSet",
+        As::Secret,
+        "mutation { relationshipSet(input: {fromId: \"$contact\", to: {externalId: \"bolt-user\"}, kind: REFERRED}) { relationship { id } userErrors { code } } }",
+    ),
+    (
+        "consentSet",
+        As::Secret,
+        "mutation { consentSet(input: {contactId: \"$contact\", topic: \"news\", channel: EMAIL, state: DENIED}) { consent { topic } userErrors { code } } }",
+    ),
+    (
+        "traitDefinitionSave",
+        As::Secret,
+        "mutation { traitDefinitionSave(input: {key: \"name\", type: STRING, description: \"stolen\"}) { userErrors { code } } }",
+    ),
+    (
+        "traitSchemaSave",
+        As::Secret,
+        "mutation { traitSchemaSave(input: {locked: false}) { traitSchema { lockedAt } } }",
     ),
     (
         "contactTokenCreate",

@@ -10,7 +10,7 @@ use entity::{ContactId, Id, TenantId, api_key, issuer};
 use futures_util::future::BoxFuture;
 
 use super::{
-    Bus, Clock, Db, Ids, MemberRole, Module, Result, Revocations, Rng, Scope, Secrets, Tx,
+    Bus, Clock, Db, Ids, MemberRole, Memory, Module, Result, Revocations, Rng, Scope, Secrets, Tx,
 };
 
 /// Who asks. See the table "Who asks" in `docs/architecture.md`.
@@ -90,6 +90,7 @@ pub struct Env {
     pub secrets: Secrets,
     pub bus: Bus,
     pub revocations: Revocations,
+    pub memory: Arc<Memory>,
     /// Every room's declaration.
     pub modules: &'static [&'static Module],
 }

@@ -171,6 +171,7 @@ needs! {
     /// Mints tokens that speak for a contact.
     TOKENS_WRITE, tokens_write = Need::Scope("tokens:write");
     CONTACT_OR_OWN, contact_or_own = Need::ScopeOrContact("contacts:read");
+    CONTACTS_WRITE_OR_OWN, contacts_write_or_own = Need::ScopeOrContact("contacts:write");
     EVENTS_OR_OWN, events_or_own = Need::ScopeOrContact("events:read");
     NUDGES_OR_OWN, nudges_or_own = Need::ScopeOrContact("nudges:read");
     CONTACT, contact_only = Need::Contact;
@@ -184,6 +185,7 @@ pub const SCOPES: &[&str] = &[
     "*",
     "analytics:read",
     "analytics:write",
+    "contacts:pii",
     "contacts:read",
     "contacts:write",
     "events:read",

@@ -5,7 +5,7 @@ use std::{pin::Pin, sync::Arc};
 use entity::{ContactId, event};
 use sea_orm::sea_query::SelectStatement;
 
-use super::{Cx, Env, Result, Scope, Tx};
+use super::{Cx, Env, Result, Scope, TimelineSource, Tx};
 
 /// A room without an ear, rows of contacts or timed work names what it has and takes the rest from [`Module::named`].
 pub struct Module {
@@ -20,6 +20,8 @@ pub struct Module {
     pub due: Option<Due>,
     /// What segments can ask of contacts in its terms.
     pub states: &'static [State],
+    /// Which of its rows contacts' timelines show.
+    pub timeline: &'static [TimelineSource],
 }
 
 impl Module {
@@ -33,6 +35,7 @@ impl Module {
             },
             due: None,
             states: &[],
+            timeline: &[],
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Relay paging by key, both ways: cost grows with the page, not with the list.
 
+mod merged;
+
 use std::{borrow::Cow, pin::Pin, sync::Arc};
 
 use async_graphql::{Object, OutputType, SimpleObject, TypeName};
@@ -13,6 +15,8 @@ use sea_orm::{
 use serde::{Deserialize, Serialize};
 
 use super::{Cx, Env, Error, Result, Rows, Secrets, db::key};
+
+pub use merged::{Between, Instance, page_merged};
 
 /// Rows a page holds when the caller does not say, and at most.
 pub const PAGE_DEFAULT: u64 = 25;

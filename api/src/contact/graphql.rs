@@ -5,6 +5,7 @@ mod filter;
 mod inputs;
 mod loaders;
 mod plan;
+mod touchpoints;
 mod types;
 
 pub use filter::{ContactFilter, EventFilter, TraitFilter};
@@ -14,7 +15,8 @@ pub use inputs::{
 };
 pub use loaders::{EventsKey, Loaders};
 pub use plan::{ContactNeeds, ContactPart, ContactRow, ContactRows, members};
+pub use touchpoints::{TouchpointFilter, touchpoints};
 pub use types::{
     Attribution, ContactKey, ContactOrder, ContactOrderField, ContactStatus, Identifier,
-    IdentifierKind, IdentifierVerification,
+    IdentifierKind, IdentifierVerification, Touch,
 };

@@ -1,5 +1,6 @@
 //! The GraphQL schema: the rooms' parts, merged, and the objects that show every room's part.
 
+mod account;
 mod contact;
 mod dead_letter;
 mod document;
@@ -12,11 +13,13 @@ mod node;
 mod once;
 mod operation;
 mod plan;
+mod relationship;
 mod segment;
 mod shape;
 mod sight;
 mod subscription;
 mod tenant;
+mod timeline;
 mod wording;
 
 use std::{any::TypeId, sync::Arc};
@@ -28,8 +31,9 @@ use async_graphql::{
 
 use crate::{
     base::{Actor, Cx},
-    nudge, posthog, tenant as tenant_room,
+    contact as contact_room, nudge, posthog, tenant as tenant_room,
 };
+pub use account::Account;
 pub use contact::Contact;
 pub use dead_letter::DeadLetter;
 pub use document::{Documents, Hash, Known};
@@ -39,6 +43,7 @@ pub use node::{Found, Node};
 pub use operation::Operation;
 pub(crate) use operation::{OperationInput, checked as checked_operations};
 use plan::Planned;
+pub use relationship::Relationship;
 pub use subscription::{Opened, Subscribed, subscribe, tell};
 
 /// What can be read.
@@ -46,6 +51,8 @@ pub use subscription::{Opened, Subscribed, subscribe, tell};
 pub struct Query(
     contact::ContactQuery,
     identity::IdentityQuery,
+    contact_room::TraitQuery,
+    account::AccountQuery,
     event::EventQuery,
     node::NodeQuery,
     tenant_room::Query,
@@ -63,6 +70,10 @@ pub struct Mutation(
     mutation::TellMutation,
     mutation::ContactMutation,
     identity::IdentityMutation,
+    contact_room::ConsentMutation,
+    contact_room::TraitMutation,
+    relationship::RelationshipMutation,
+    account::AccountMutation,
     tenant_room::Mutation,
     tenant_room::IssuerMutation,
     tenant_room::FrontMutation,

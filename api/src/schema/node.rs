@@ -4,25 +4,28 @@ use std::sync::Arc;
 
 use async_graphql::{Context, ID, Interface, Object};
 use entity::{
-    ContactId, EventId, Id, TenantId, api_key, audit_entry, contact_identifier, dead_letter,
-    identity_block, issuer, merge_proposal, merge_record, metric, nudge_delivery, operation,
-    posthog_connection, tenant,
+    ContactId, EventId, Id, TenantId, account, api_key, audit_entry, contact_identifier,
+    dead_letter, identity_block, issuer, merge_proposal, merge_record, metric, nudge_delivery,
+    operation, posthog_connection, relationship, tenant, trait_definition,
 };
 
 use super::{
+    account::Account,
     contact::Contact,
     dead_letter::DeadLetter,
     event::Event,
     identity::{IdentityBlock, MergeProposal, MergeRecord},
     operation::Operation,
+    relationship::Relationship,
     segment::Segment,
+    timeline::{Length, Part, Timelines},
 };
 use crate::{
     base::{
         Actor, Batch, Cx, Error, Result,
         gql::{self, ById, CxExt, Need},
     },
-    contact::{Identifier, Loaders},
+    contact::{Identifier, Loaders, TraitDefinition},
     nudge::{self, Nudge, NudgeDelivery, NudgeVersion},
     posthog::{Metric, PosthogConnection},
     segment,
@@ -40,6 +43,7 @@ const IDS_MAX: usize = 100;
     desc = "The object's id, unique over all types."
 ))]
 pub enum Node {
+    Account(Account),
     ApiKey(ApiKey),
     AuditEntry(AuditEntry),
     Contact(Contact),
@@ -57,11 +61,14 @@ pub enum Node {
     Operation(Operation),
     PosthogIntegration(PosthogConnection),
     Segment(Segment),
+    Relationship(Relationship),
     Tenant(Tenant),
+    TraitDefinition(TraitDefinition),
 }
 
-/// One request's batches of rows that only `node` and `nodes` ask for by their ids.
+/// One request's batches of rows that `node` and `nodes` ask for by their ids, and of what stands at the roof.
 pub struct Found {
+    accounts: Batch<ById, Id<account::Entity>>,
     api_keys: Batch<ById, Id<api_key::Entity>>,
     audit_entries: Batch<ById, Id<audit_entry::Entity>>,
     blocks: Batch<ById, Id<identity_block::Entity>>,
@@ -74,13 +81,18 @@ pub struct Found {
     metrics: Batch<ById, Id<metric::Entity>>,
     operations: Batch<ById, Id<operation::Entity>>,
     proposals: Batch<ById, Id<merge_proposal::Entity>>,
+    relationships: Batch<ById, Id<relationship::Entity>>,
     tenants: Batch<ById, Id<tenant::Entity>>,
+    pub(super) timeline_lengths: Batch<Timelines, Length>,
+    pub(super) timelines: Batch<Timelines, Part>,
+    trait_definitions: Batch<ById, Id<trait_definition::Entity>>,
 }
 
 impl Found {
     pub fn new(cx: &Cx) -> Arc<Self> {
         let rows = || ById(cx.clone());
         Arc::new(Self {
+            accounts: Batch::new(rows()),
             api_keys: Batch::new(rows()),
             audit_entries: Batch::new(rows()),
             blocks: Batch::new(rows()),
@@ -93,7 +105,11 @@ impl Found {
             metrics: Batch::new(rows()),
             operations: Batch::new(rows()),
             proposals: Batch::new(rows()),
+            relationships: Batch::new(rows()),
             tenants: Batch::new(rows()),
+            timeline_lengths: Batch::new(Timelines(cx.clone())),
+            timelines: Batch::new(Timelines(cx.clone())),
+            trait_definitions: Batch::new(rows()),
         })
     }
 }
@@ -130,7 +146,7 @@ impl NodeQuery {
     }
 }
 
-async fn find(ctx: &Context<'_>, id: &ID) -> async_graphql::Result<Option<Node>> {
+pub(super) async fn find(ctx: &Context<'_>, id: &ID) -> async_graphql::Result<Option<Node>> {
     let loaders = Loaders::of(ctx)?;
     if let Some(id) = ContactId::parse(id) {
         meets(ctx, gql::CONTACT_OR_OWN)?;
@@ -184,6 +200,21 @@ async fn find_more(ctx: &Context<'_>, id: &ID) -> async_graphql::Result<Option<N
         meets(ctx, gql::ANALYTICS_READ)?;
         let row = found.metrics.ask(id).await?;
         return Ok(row.map(|row| Node::Metric(row.into())));
+    }
+    if let Some(id) = Id::parse(id) {
+        meets(ctx, gql::CONTACTS_READ)?;
+        let row = found.accounts.ask(id).await?;
+        return Ok(row.map(|row| Node::Account(row.into())));
+    }
+    if let Some(id) = Id::parse(id) {
+        meets(ctx, gql::CONTACTS_READ)?;
+        let row = found.relationships.ask(id).await?;
+        return Ok(row.map(|row| Node::Relationship(row.into())));
+    }
+    if let Some(id) = Id::parse(id) {
+        meets(ctx, gql::CONTACTS_READ)?;
+        let row = found.trait_definitions.ask(id).await?;
+        return Ok(row.map(|row| Node::TraitDefinition(row.into())));
     }
     if let Some(id) = Id::parse(id) {
         meets(ctx, gql::CONTACTS_READ)?;

@@ -19,11 +19,15 @@ use crate::{contact::upsert, rows};
 /// Mutations that tell what happened, by the million; the event log holds them, with their source. Everything else manages,
 /// and stands in [`MANAGING`].
 const TELLING: &[&str] = &[
+    "accountUpsert",
     "alias",
+    "consentSet",
     "contactUpdate",
     "contactUpsert",
     "identify",
     "nudgeInteractionsRecord",
+    "relationshipEnd",
+    "relationshipSet",
     "track",
     "trackBatch",
 ];
@@ -142,6 +146,14 @@ const MANAGING: &[(&str, &str)] = &[
     (
         "segmentDelete",
         r#"(input: {id: "<SEGMENTSAVE>"}) { deletedId userErrors { message } }"#,
+    ),
+    (
+        "traitDefinitionSave",
+        r#"(input: {key: "plan", type: STRING}) { traitDefinition { id } userErrors { message } }"#,
+    ),
+    (
+        "traitSchemaSave",
+        "(input: {locked: true}) { traitSchema { lockedAt } userErrors { message } }",
     ),
     (
         "tenantCreate",

@@ -23,7 +23,7 @@ use super::{
     scope::{Place, key},
 };
 use crate::base::{
-    CAUSATION_DEPTH_MAX, Clock, Env, Held, Ids, Module, NewEvent, REVOCATIONS, Result, Rng,
+    CAUSATION_DEPTH_MAX, Clock, Env, Held, Ids, Memory, Module, NewEvent, REVOCATIONS, Result, Rng,
     cx::Asker, event::partition,
 };
 
@@ -38,6 +38,7 @@ pub struct Tx {
     ids: Ids,
     rng: Rng,
     asker: Arc<Asker>,
+    memory: Arc<Memory>,
     modules: &'static [&'static Module],
     emitted: AtomicBool,
     revoked: AtomicBool,
@@ -58,6 +59,7 @@ impl Tx {
             ids: env.ids.clone(),
             rng: env.rng.clone(),
             asker,
+            memory: Arc::clone(&env.memory),
             modules: env.modules,
             emitted: AtomicBool::new(false),
             revoked: AtomicBool::new(false),
@@ -99,6 +101,9 @@ impl Tx {
     }
     pub(in crate::base) fn asker(&self) -> &Asker {
         &self.asker
+    }
+    pub fn memory(&self) -> &Memory {
+        &self.memory
     }
     /// Every room's declaration.
     pub const fn modules(&self) -> &'static [&'static Module] {

@@ -18,11 +18,14 @@ use serde_json::Value;
 use super::types::ContactStatus;
 use crate::{
     base::{
-        Error, Result, Scope,
+        Actor, Error, Result, Scope,
         filter::{Among, DateTimeFilter, StringFilter, like},
         storable, storable_json,
     },
-    contact::rules::{filterable, normalize},
+    contact::{
+        rules::{filterable, normalize},
+        traits::readable,
+    },
 };
 use events::ContactEventsFilter;
 pub use events::EventFilter;
@@ -120,13 +123,18 @@ pub struct TraitFilter {
 }
 
 impl ContactFilter {
-    /// The condition on the table `contact`.
-    pub fn condition(self, scope: &Scope) -> Result<Condition> {
+    /// The condition on the table `contact`, as `actor` may ask it.
+    pub fn condition(self, scope: &Scope, actor: &Actor) -> Result<Condition> {
         let mut operators = 0;
-        self.within(scope, DEPTH_MAX, &mut operators)
+        self.within((scope, actor), DEPTH_MAX, &mut operators)
     }
 
-    fn within(self, scope: &Scope, depth: usize, operators: &mut usize) -> Result<Condition> {
+    fn within(
+        self,
+        (scope, actor): (&Scope, &Actor),
+        depth: usize,
+        operators: &mut usize,
+    ) -> Result<Condition> {
         use contact::Column;
         let depth = deeper(depth)?;
         let before = *operators;
@@ -156,14 +164,14 @@ impl ContactFilter {
         }
         if let Some(filter) = self.r#trait {
             *operators += filter.operators();
-            all = all.add(filter.condition(scope)?);
+            all = all.add(filter.condition(scope, actor)?);
         }
         if let Some(filter) = self.events {
             *operators += filter.operators();
             all = all.add(filter.condition(scope));
         }
         let mut each = |filters: Vec<Self>| -> Result<Vec<Condition>> {
-            let part = |filter: Self| filter.within(scope, depth, operators);
+            let part = |filter: Self| filter.within((scope, actor), depth, operators);
             filters.into_iter().map(part).collect()
         };
         let and = each(self.and.unwrap_or_default())?;
@@ -267,8 +275,10 @@ impl TraitFilter {
         .count()
     }
 
-    fn condition(self, scope: &Scope) -> Result<Condition> {
-        let (rows, among) = self.rows(scope)?;
+    fn condition(self, scope: &Scope, actor: &Actor) -> Result<Condition> {
+        let (mut rows, among) = self.rows(scope)?;
+        // What the caller may not see is not set, to it.
+        rows.cond_where(readable(scope, actor, contact_trait::Column::Key));
         Ok(related(&rows, contact_trait::Column::ContactId, among))
     }
 

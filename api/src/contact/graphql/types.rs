@@ -111,11 +111,27 @@ impl Attribution {
     }
 }
 
+/// What brought a visitor, the most telling of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "touch::TouchKind")]
+pub enum TouchKind {
+    /// A printed code that was scanned.
+    Qr,
+    /// Somebody's referral.
+    Referral,
+    /// A campaign, or an ad by its click id.
+    Campaign,
+    /// A link on another site.
+    Referrer,
+}
+
 /// The campaign, the referrer and the referral behind one visit.
 #[derive(SimpleObject)]
-struct Touch {
+pub struct Touch {
     /// When it happened.
     at: Instant,
+    /// What brought the visitor, the most telling of it.
+    kind: TouchKind,
     /// `utm_source`.
     source: Option<String>,
     /// `utm_medium`.
@@ -134,15 +150,21 @@ struct Touch {
     landing_url: Option<String>,
     /// Code of the referral that brought the visitor.
     referral_code: Option<String>,
+    /// `qr` of the page's URL: the printed code that was scanned.
+    qr_code: Option<String>,
     /// The ad networks' click ids, by the name of their parameter: `{"gclid": "…"}`.
     click_ids: Json<BTreeMap<String, String>>,
 }
 
 impl Touch {
     fn read(stored: Option<&Value>, at: Option<DateTime<Utc>>) -> Option<Self> {
-        let stored = touch::Touch::deserialize(stored?).unwrap_or_default();
-        Some(Self {
-            at: at?.into(),
+        Some(Self::of(stored?, at?))
+    }
+    pub(in crate::contact) fn of(stored: &Value, at: DateTime<Utc>) -> Self {
+        let stored = touch::Touch::deserialize(stored).unwrap_or_default();
+        Self {
+            at: at.into(),
+            kind: stored.kind().into(),
             source: stored.source,
             medium: stored.medium,
             campaign: stored.campaign,
@@ -152,8 +174,9 @@ impl Touch {
             referrer_domain: stored.referring_domain,
             landing_url: stored.landing_url,
             referral_code: stored.referral_code,
+            qr_code: stored.qr,
             click_ids: Json(stored.click_ids),
-        })
+        }
     }
 }
 
