@@ -6,7 +6,7 @@ use api::schema;
 use serde_json::{Value, json};
 use tests::{OPERATOR, on_each_database};
 
-use crate::contact::upsert;
+use crate::contact::{ask, upsert};
 
 /// Each field that gives a page, and a document that asks for it with the arguments `PAGE`. The operator's are the system's lists.
 const PAGED: &[(&str, &str)] = &[
@@ -17,6 +17,10 @@ const PAGED: &[(&str, &str)] = &[
     (
         "Contact.nudges",
         r#"{ contact(by: {externalId: "u1"}) { nudges PAGE { pageInfo { hasNextPage } } } }"#,
+    ),
+    (
+        "Import.rejects",
+        "{ imports(first: 1) { edges { node { rejects PAGE { pageInfo { hasNextPage } } } } } }",
     ),
     (
         "Query.auditLog",
@@ -31,9 +35,18 @@ const PAGED: &[(&str, &str)] = &[
         "{ deadLetters PAGE { pageInfo { hasNextPage } } }",
     ),
     (
+        "Query.erasures",
+        "{ erasures PAGE { pageInfo { hasNextPage } } }",
+    ),
+    (
         "Query.events",
         "{ events PAGE { pageInfo { hasNextPage } } }",
     ),
+    (
+        "Query.imports",
+        "{ imports PAGE { pageInfo { hasNextPage } } }",
+    ),
+    ("Query.jobs", "{ jobs PAGE { pageInfo { hasNextPage } } }"),
     (
         "Query.metrics",
         "{ metrics PAGE { pageInfo { hasNextPage } } }",
@@ -98,6 +111,8 @@ async fn no_list_gives_more_than_a_hundred_at_once() -> anyhow::Result<()> {
     on_each_database(async |kit| {
         let acme = kit.tenant("acme").await?;
         upsert(&kit, &acme, json!({"externalId": "u1"})).await;
+        let create = "mutation { importCreate(input: {format: CSV, columns: [{name: \"mail\", target: EMAIL}]}) { userErrors { code } } }";
+        ask(&kit, &acme.secret_key, create, json!({})).await;
         for (place, document) in PAGED {
             let credential = if *place == "Query.tenants" {
                 OPERATOR

@@ -10,7 +10,7 @@ use entity::{ContactId, Id, TenantId, api_key, issuer};
 use futures_util::future::BoxFuture;
 
 use super::{
-    Bus, Clock, Db, Ids, MemberRole, Module, Result, Revocations, Rng, Scope, Secrets, Tx,
+    Bus, Clock, Db, Ids, Kept, MemberRole, Module, Result, Revocations, Rng, Scope, Secrets, Tx,
 };
 
 /// Who asks. See the table "Who asks" in `docs/architecture.md`.
@@ -92,6 +92,7 @@ pub struct Env {
     pub revocations: Revocations,
     /// Every room's declaration.
     pub modules: &'static [&'static Module],
+    pub kept: Kept,
 }
 
 /// Where a request came from: what the audit log keeps of it beside who asked.

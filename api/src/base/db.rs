@@ -7,6 +7,7 @@
 mod check;
 mod connect;
 mod each;
+mod held;
 mod log;
 mod pipeline;
 mod scope;

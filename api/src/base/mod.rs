@@ -11,6 +11,7 @@ mod event;
 pub mod filter;
 pub mod gql;
 pub mod instant;
+mod kept;
 mod module;
 mod outbound;
 mod page;
@@ -33,7 +34,8 @@ pub use error::{Error, ErrorCode, Result, Unavailable, UserError};
 pub use event::{
     CAUSATION_DEPTH_MAX, Cause, LogPlace, NewEvent, OWN_MESSAGE, PARTITIONS, partition,
 };
-pub use module::{Due, Fold, Fut, Hear, Held, Module, Regrouped, Settle};
+pub use kept::Kept;
+pub use module::{Due, Erase, Export, Fold, Fut, Hear, Held, Mention, Module, Regrouped, Settle};
 pub use outbound::Outbound;
 pub use page::{
     Counter, Cursors, Edge, FromEnd, Listing, PAGE_DEFAULT, PAGE_MAX, Page, PageArgs, PageInfo,

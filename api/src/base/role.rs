@@ -10,7 +10,7 @@ pub enum MemberRole {
     Owner,
     /// Every scope that has a name: keys, issuers and the connection to PostHog too.
     Admin,
-    /// Reads and writes what the tenant works with, and sees its settings; makes no keys and no tokens.
+    /// Reads and writes what the tenant works with, and sees its settings; makes no keys and no tokens, and erases nobody.
     Editor,
     /// Reads everything and writes nothing.
     Viewer,
@@ -27,7 +27,7 @@ impl MemberRole {
             Self::Admin => scope != "*",
             Self::Editor => {
                 scope == "tenant:read"
-                    || (scope != "*"
+                    || (!["*", "privacy:write"].contains(&scope)
                         && !scope.starts_with("tenant:")
                         && !scope.starts_with("tokens:"))
             }
@@ -63,6 +63,7 @@ mod tests {
                 "events:write",
                 "nudges:read",
                 "nudges:write",
+                "privacy:read",
                 "tenant:read",
             ]
         );
@@ -73,6 +74,7 @@ mod tests {
                 "contacts:read",
                 "events:read",
                 "nudges:read",
+                "privacy:read",
                 "tenant:read"
             ]
         );

@@ -9,12 +9,15 @@
 //! `absorbedContactId`, `absorbedDistinctId`, `survivorDistinctId`). Hears nothing.
 
 mod commands;
+mod gate;
 mod graphql;
+mod held;
 mod queries;
 mod rules;
 mod touch;
 
-pub use commands::{INGEST_MAX, Incoming, Ingested, Link, TraitChanges, ingest};
+pub use commands::{INGEST_MAX, Incoming, Ingested, Link, TraitChanges};
+pub use gate::ingest;
 pub use graphql::{
     AliasInput, Attribution, ContactFilter, ContactKey, ContactNeeds, ContactOrder,
     ContactOrderField, ContactPart, ContactRow, ContactRows, ContactStatus, ContactUpdateInput,
@@ -25,27 +28,11 @@ pub use queries::{distinct_ids, families, family, find_by, listed, root, roots, 
 pub use rules::{Claim, ID_CHARS_MAX, is_distinct_id_kind, is_illegal_id, name_in, normalize};
 pub use touch::touch;
 
-use crate::base::{Fold, Held, Module};
+use crate::base::{Fold, Module};
 
 pub const MODULE: Module = Module {
     fold: Fold {
-        tables: &[
-            Held {
-                table: "event",
-                contact: "contact_id",
-                identifier: Some("identifier_id"),
-            },
-            Held {
-                table: "trait_observation",
-                contact: "contact_id",
-                identifier: Some("identifier_id"),
-            },
-            Held {
-                table: "touchpoint",
-                contact: "contact_id",
-                identifier: Some("identifier_id"),
-            },
-        ],
+        tables: held::TABLES,
         settle: None,
     },
     ..Module::named("contact")

@@ -31,26 +31,42 @@ pub use queries::Reads;
 pub use rules::{Action, Content, Operator, State};
 pub use stream::Streams;
 
-use crate::base::{Fold, Held, Module};
+use crate::base::{Erase, Export, Fold, Held, Module};
 
 pub const MODULE: Module = Module {
     hear: Some(|cx, events| Box::pin(reactions::hear(cx, events))),
     fold: Fold {
         tables: &[
             Held {
-                table: "nudge_delivery",
-                contact: "contact_id",
-                identifier: Some("identifier_id"),
+                table: "nudge_interaction",
+                contact: "delivery_id",
+                identifier: None,
+                through: Some(&DELIVERIES),
+                export: Export::All,
+                erase: Erase::Delete,
             },
+            DELIVERIES,
             Held {
                 table: "nudge_decision",
                 contact: "contact_id",
                 identifier: Some("identifier_id"),
+                through: None,
+                export: Export::All,
+                erase: Erase::Delete,
             },
         ],
         settle: None,
     },
     ..Module::named(SOURCE)
+};
+
+const DELIVERIES: Held = Held {
+    table: "nudge_delivery",
+    contact: "contact_id",
+    identifier: Some("identifier_id"),
+    through: None,
+    export: Export::All,
+    erase: Erase::Delete,
 };
 
 /// The source of this room's events.

@@ -26,7 +26,7 @@ use async_graphql::{
 
 use crate::{
     base::{Actor, Cx},
-    nudge, posthog, tenant as tenant_room,
+    import, job, nudge, posthog, privacy, tenant as tenant_room,
 };
 pub use contact::Contact;
 pub use dead_letter::DeadLetter;
@@ -50,6 +50,9 @@ pub struct Query(
     nudge::Query,
     operation::OperationQuery,
     dead_letter::DeadLetterQuery,
+    job::Query,
+    privacy::Query,
+    import::Query,
 );
 
 /// What can be changed. Every mutation takes one `input`; what the caller can mend comes back as `userErrors`.
@@ -64,6 +67,9 @@ pub struct Mutation(
     posthog::PosthogMutation,
     nudge::Mutation,
     dead_letter::DeadLetterMutation,
+    job::Mutation,
+    privacy::Mutation,
+    import::Mutation,
 );
 
 /// What is pushed.

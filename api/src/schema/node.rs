@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_graphql::{Context, ID, Interface, Object};
 use entity::{
     ContactId, EventId, Id, TenantId, api_key, audit_entry, contact_identifier, dead_letter,
-    issuer, metric, nudge_delivery, operation, posthog_connection, tenant,
+    erasure, issuer, job, metric, nudge_delivery, operation, posthog_connection, tenant,
 };
 
 use super::{contact::Contact, dead_letter::DeadLetter, event::Event, operation::Operation};
@@ -15,8 +15,11 @@ use crate::{
         gql::{self, ById, CxExt, Need},
     },
     contact::{Identifier, Loaders},
+    import::{self, Import},
+    job::Job,
     nudge::{self, Nudge, NudgeDelivery, NudgeVersion},
     posthog::{Metric, PosthogConnection},
+    privacy::Erasure,
     tenant::{ApiKey, AuditEntry, Issuer, Tenant},
 };
 
@@ -35,9 +38,12 @@ pub enum Node {
     AuditEntry(AuditEntry),
     Contact(Contact),
     DeadLetter(DeadLetter),
+    Erasure(Erasure),
     Event(Event),
     Identifier(Identifier),
+    Import(Import),
     Issuer(Issuer),
+    Job(Job),
     Metric(Metric),
     Nudge(Nudge),
     NudgeDelivery(NudgeDelivery),
@@ -53,9 +59,11 @@ pub struct Found {
     audit_entries: Batch<ById, Id<audit_entry::Entity>>,
     dead_letters: Batch<ById, Id<dead_letter::Entity>>,
     deliveries: Batch<ById, Id<nudge_delivery::Entity>>,
+    erasures: Batch<ById, Id<erasure::Entity>>,
     identifiers: Batch<ById, Id<contact_identifier::Entity>>,
     integrations: Batch<ById, Id<posthog_connection::Entity>>,
     issuers: Batch<ById, Id<issuer::Entity>>,
+    jobs: Batch<ById, Id<job::Entity>>,
     metrics: Batch<ById, Id<metric::Entity>>,
     operations: Batch<ById, Id<operation::Entity>>,
     tenants: Batch<ById, Id<tenant::Entity>>,
@@ -69,9 +77,11 @@ impl Found {
             audit_entries: Batch::new(rows()),
             dead_letters: Batch::new(rows()),
             deliveries: Batch::new(rows()),
+            erasures: Batch::new(rows()),
             identifiers: Batch::new(rows()),
             integrations: Batch::new(rows()),
             issuers: Batch::new(rows()),
+            jobs: Batch::new(rows()),
             metrics: Batch::new(rows()),
             operations: Batch::new(rows()),
             tenants: Batch::new(rows()),
@@ -165,6 +175,21 @@ async fn find_more(ctx: &Context<'_>, id: &ID) -> async_graphql::Result<Option<N
         meets(ctx, gql::ANALYTICS_READ)?;
         let row = found.metrics.ask(id).await?;
         return Ok(row.map(|row| Node::Metric(row.into())));
+    }
+    if let Some(id) = Id::parse(id) {
+        meets(ctx, gql::CONTACTS_READ)?;
+        let row = found.jobs.ask(id).await?;
+        return Ok(row.map(|row| Node::Job(row.into())));
+    }
+    if let Some(id) = Id::<import::Named>::parse(id) {
+        meets(ctx, gql::CONTACTS_READ)?;
+        let row = found.jobs.ask(Id::from_uuid(id.uuid())).await?;
+        return Ok(row.and_then(Import::of).map(Node::Import));
+    }
+    if let Some(id) = Id::parse(id) {
+        meets(ctx, gql::PRIVACY_READ)?;
+        let row = found.erasures.ask(id).await?;
+        return Ok(row.map(|row| Node::Erasure(row.into())));
     }
     find_managed(ctx, found, id).await
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use api::{schema, tenant};
+use api::{import, schema, tenant};
 use chrono::TimeDelta;
 use entity::{Id, audit_entry, dead_letter};
 use sea_orm::Set;
@@ -44,12 +44,32 @@ const MANAGING: &[(&str, &str)] = &[
         r#"(input: {id: "<APIKEYCREATE>"}) { apiKey { id } userErrors { message } }"#,
     ),
     (
+        "contactExport",
+        r#"(input: {contactId: "<CONTACT>"}) { job { id } userErrors { message } }"#,
+    ),
+    (
+        "jobCancel",
+        r#"(input: {id: "<CONTACTEXPORT>"}) { job { id } userErrors { message } }"#,
+    ),
+    (
         "contactTokenCreate",
         r#"(input: {contactId: "<CONTACT>"}) { token userErrors { message } }"#,
     ),
     (
+        "contactErase",
+        r#"(input: {contactId: "<CONTACT>"}) { erasure { id } userErrors { message } }"#,
+    ),
+    (
         "deadLetterReplay",
         r#"(input: {ids: ["<LETTER>"]}) { userErrors { message } }"#,
+    ),
+    (
+        "importCreate",
+        r#"(input: {format: CSV, columns: [{name: "mail", target: EMAIL}]}) { import { id } userErrors { message } }"#,
+    ),
+    (
+        "importApply",
+        r#"(input: {id: "<CHECKED>"}) { import { id } userErrors { message } }"#,
     ),
     (
         "issuerSave",
@@ -158,6 +178,25 @@ async fn letter(tenant: &Tenant) -> anyhow::Result<(String, String)> {
         .await?)
 }
 
+/// An import that was checked, and waits to be applied.
+async fn checked_import(kit: &Kit, tenant: &Tenant) -> anyhow::Result<String> {
+    let create = "mutation { importCreate(input: {format: CSV, columns: [{name: \"mail\", target: EMAIL}]}) { import { id } } }";
+    let made = kit.gql(&tenant.secret_key, create, json!({})).await;
+    let id = made["data"]["importCreate"]["import"]["id"]
+        .as_str()
+        .unwrap();
+    let job = Id::from_uuid(Id::<import::Named>::parse(id).unwrap().uuid());
+    tenant
+        .cx
+        .write(async |tx| {
+            import::append(tx, job, 0, b"mail\n").await?;
+            import::complete(tx, job).await
+        })
+        .await?;
+    kit.app.worker.drain().await?;
+    Ok(id.to_owned())
+}
+
 /// Every entry there is, of every tenant.
 async fn entries(kit: &Kit) -> anyhow::Result<Vec<audit_entry::Model>> {
     Ok(kit
@@ -193,6 +232,7 @@ async fn every_mutation_that_manages_writes_one_entry_and_no_secret() -> anyhow:
         let acme = kit.tenant("acme").await?;
         let (contact, letter) = letter(&acme).await?;
         let mut ids = BTreeMap::from([
+            ("<CHECKED>".to_owned(), checked_import(&kit, &acme).await?),
             ("<CONTACT>".to_owned(), contact),
             ("<LETTER>".to_owned(), letter),
             ("<TENANT>".to_owned(), acme.id.to_string()),

@@ -15,7 +15,7 @@ use sea_orm::{
     ActiveValue::NotSet,
     ColumnTrait, ConnectionTrait, DatabaseExecutor, EntityTrait, IntoActiveModel, QueryFilter, Set,
     UpdateMany,
-    sea_query::{Alias, Expr, ExprTrait, OnConflict, Query},
+    sea_query::{Alias, Expr, ExprTrait, IntoCondition, OnConflict, Query},
 };
 
 use super::{
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::base::{
     CAUSATION_DEPTH_MAX, Clock, Env, Held, Ids, Module, NewEvent, REVOCATIONS, Result, Rng,
-    cx::Asker, event::partition,
+    Secrets, cx::Asker, event::partition,
 };
 
 /// Rows an insert statement may hold: both databases bound the parameters of one statement.
@@ -37,6 +37,7 @@ pub struct Tx {
     clock: Clock,
     ids: Ids,
     rng: Rng,
+    secrets: Secrets,
     asker: Arc<Asker>,
     modules: &'static [&'static Module],
     emitted: AtomicBool,
@@ -57,6 +58,7 @@ impl Tx {
             clock: env.clock.clone(),
             ids: env.ids.clone(),
             rng: env.rng.clone(),
+            secrets: env.secrets.clone(),
             asker,
             modules: env.modules,
             emitted: AtomicBool::new(false),
@@ -75,7 +77,7 @@ impl Tx {
         }
         done
     }
-    fn conn(&self) -> DatabaseExecutor<'_> {
+    pub(super) fn conn(&self) -> DatabaseExecutor<'_> {
         match self.scope.place() {
             Place::Open(_, open) => open.into(),
             Place::Pool(_) => unreachable!("a unit of work is open until it ends"),
@@ -106,6 +108,9 @@ impl Tx {
     }
     pub const fn rng(&self) -> &Rng {
         &self.rng
+    }
+    pub const fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
     /// Inserts a row as this tenant's, whatever tenant it named.
     pub async fn insert<A>(&self, mut row: A) -> Result<<A::Entity as EntityTrait>::Model>
@@ -166,6 +171,16 @@ impl Tx {
             .filter(E::TENANT.eq(self.tenant()))
             .filter(key::<E>().eq(id));
         Ok(mine.exec(&self.conn()).await?.rows_affected == 1)
+    }
+    /// Deletes every row of this tenant that meets `which`; says how many.
+    pub async fn delete_where<E: TenantOwned>(
+        &self,
+        which: impl IntoCondition + Send,
+    ) -> Result<u64> {
+        let mine = E::delete_many()
+            .filter(E::TENANT.eq(self.tenant()))
+            .filter(which);
+        Ok(mine.exec(&self.conn()).await?.rows_affected)
     }
     pub async fn delete_many<E: TenantOwned>(&self, ids: &[Id<E>]) -> Result<u64> {
         let mine = E::delete_many()
