@@ -85,12 +85,21 @@ impl Reading<'_> {
     }
 }
 
-/// The heading of a CSV file: its names, how many bytes it has, and the line behind it. `None` where it is not whole.
+/// The heading of a CSV file.
+#[derive(Debug)]
+pub(super) struct Heading {
+    pub(super) names: Vec<String>,
+    pub(super) bytes: usize,
+    /// The line behind it.
+    pub(super) line: u64,
+}
+
+/// The heading of a CSV file; `None` where it is not whole.
 pub(super) fn header(
     bytes: &[u8],
     delimiter: char,
     is_end: bool,
-) -> Option<Result<(Vec<String>, usize, u64), Fault>> {
+) -> Option<Result<Heading, Fault>> {
     /// What some editors put before a text in UTF-8.
     const MARK: &[u8] = b"\xef\xbb\xbf";
     let skipped = if bytes.starts_with(MARK) {
@@ -107,7 +116,11 @@ pub(super) fn header(
             .collect();
         found = Some(
             names
-                .map(|names| (names, skipped + row.end, row.line_behind))
+                .map(|names| Heading {
+                    names,
+                    bytes: skipped + row.end,
+                    line: row.line_behind,
+                })
                 .map_err(|_| Fault::of_line("the heading is not UTF-8")),
         );
         false
@@ -178,7 +191,7 @@ const fn is_line_end(byte: u8) -> bool {
 }
 
 fn lines(bytes: &[u8]) -> u64 {
-    bytes.iter().filter(|byte| **byte == b'\n').count() as u64
+    bytes.split(|byte| *byte == b'\n').skip(1).count() as u64
 }
 
 fn place(byte: u64) -> usize {
@@ -233,7 +246,8 @@ mod tests {
     const CSV: &str = "\u{feff}id,name\r\n1,\"Ann\r\nB\"\r\n\r\n2,Bob,x\r\n3,\"C \"\"D\"\"\"";
 
     fn read(text: &[u8], window: usize, max: usize) -> Vec<(u64, Value)> {
-        let (names, mut from, mut line) = header(text, ',', true).unwrap().unwrap();
+        let heading = header(text, ',', true).unwrap().unwrap();
+        let (names, mut from, mut line) = (heading.names, heading.bytes, heading.line);
         assert_eq!(names, ["id", "name"]);
         let reading = Reading {
             format: ImportFormat::Csv,

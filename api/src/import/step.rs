@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    read::{Parsed, RECORD_BYTES_MAX, Reading, Record, header},
+    read::{Heading, Parsed, RECORD_BYTES_MAX, Reading, Record, header},
     rules::{Fault, ImportContent, ImportFormat, Plan},
 };
 use crate::{
@@ -125,7 +125,8 @@ fn begin(plan: &Plan, cursor: &mut Cursor, window: &mut Window) -> Result<()> {
     let Some(found) = header(window.left(), plan.delimiter, window.is_end) else {
         return Err(Error::invalid("file", "the file has no heading"));
     };
-    let (names, bytes, line) = found.map_err(|fault| Error::invalid("file", fault.reason))?;
+    let Heading { names, bytes, line } =
+        found.map_err(|fault| Error::invalid("file", fault.reason))?;
     let there: HashSet<&str> = names.iter().map(String::as_str).collect();
     if there.len() < names.len() {
         return Err(Error::invalid("file", "the heading names a column twice"));
