@@ -22,6 +22,7 @@ mod import;
 mod isolation;
 mod lanes;
 mod limits;
+mod merge;
 mod nudge;
 mod pages;
 mod persisted;

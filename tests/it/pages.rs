@@ -15,6 +15,10 @@ const PAGED: &[(&str, &str)] = &[
         r#"{ contact(by: {externalId: "u1"}) { events PAGE { pageInfo { hasNextPage } } } }"#,
     ),
     (
+        "Contact.mergeHistory",
+        r#"{ contact(by: {externalId: "u1"}) { mergeHistory PAGE { pageInfo { hasNextPage } } } }"#,
+    ),
+    (
         "Contact.nudges",
         r#"{ contact(by: {externalId: "u1"}) { nudges PAGE { pageInfo { hasNextPage } } } }"#,
     ),
@@ -47,6 +51,14 @@ const PAGED: &[(&str, &str)] = &[
         "{ imports PAGE { pageInfo { hasNextPage } } }",
     ),
     ("Query.jobs", "{ jobs PAGE { pageInfo { hasNextPage } } }"),
+    (
+        "Query.identityBlocks",
+        "{ identityBlocks PAGE { pageInfo { hasNextPage } } }",
+    ),
+    (
+        "Query.mergeProposals",
+        "{ mergeProposals PAGE { pageInfo { hasNextPage } } }",
+    ),
     (
         "Query.metrics",
         "{ metrics PAGE { pageInfo { hasNextPage } } }",

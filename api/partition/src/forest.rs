@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 
-use crate::{Kind, Limit, Node, Policy, Reason};
+use crate::{EdgeKind, Kind, Limit, Node, Policy, Reason};
 
 /// What a part holds of a kind that has a limit.
 #[derive(Default)]
@@ -50,6 +50,8 @@ struct Part {
     tallies: BTreeMap<Kind, Tally>,
     /// Roots of the parts that it must not meet.
     apart: HashSet<usize>,
+    /// A person united something in it, so it may hold more than a limit allows.
+    by_hand: bool,
 }
 
 pub(crate) struct Forest<'a> {
@@ -81,6 +83,7 @@ impl<'a> Forest<'a> {
                     .into_iter()
                     .collect(),
                 apart: HashSet::new(),
+                by_hand: false,
             }
         };
         let mut parts: Vec<_> = nodes.iter().map(alone).collect();
@@ -121,9 +124,11 @@ impl<'a> Forest<'a> {
 
     /// Whether the policy lets an edge between `a` and `b` unite their parts.
     ///
-    /// What it refuses once it refuses ever after, since parts and partners only grow: no edge needs to be asked twice.
-    pub(crate) fn allows(&mut self, a: usize, b: usize) -> Result<(), Reason> {
-        for rule in &self.policy.directional {
+    /// What it refuses once it refuses ever after, since parts and partners only grow: no edge needs to be asked twice. What a person
+    /// says is held to the size alone; a part that is over a limit because of that still takes in what counts for nothing there.
+    pub(crate) fn allows(&mut self, a: usize, b: usize, kind: EdgeKind) -> Result<(), Reason> {
+        let by_hand = kind == EdgeKind::Manual;
+        for rule in self.policy.directional.iter().filter(|_| !by_hand) {
             for (node, partner) in [(a, b), (b, a)] {
                 if (self.nodes[node].kind, self.nodes[partner].kind) == (rule.from, rule.to)
                     && self.partners(node, rule.to) >= rule.max
@@ -137,9 +142,11 @@ impl<'a> Forest<'a> {
             return Err(Reason::TooLarge);
         }
         let none = Tally::default();
-        for (&kind, limit) in &self.policy.limits {
-            let [x, y] = [a, b].map(|root| self.parts[root].tallies.get(&kind).unwrap_or(&none));
-            if !x.with(y).fits(limit) {
+        for (&kind, limit) in self.policy.limits.iter().filter(|_| !by_hand) {
+            let parts = [&self.parts[a], &self.parts[b]];
+            let [x, y] = parts.map(|part| part.tallies.get(&kind).unwrap_or(&none));
+            let adds_nothing = parts[0].by_hand && y.count == 0 || parts[1].by_hand && x.count == 0;
+            if !adds_nothing && !x.with(y).fits(limit) {
                 return Err(Reason::Limit(kind));
             }
         }
@@ -147,7 +154,7 @@ impl<'a> Forest<'a> {
     }
 
     /// Makes the parts of `a` and `b`, which are two, one by an edge between them.
-    pub(crate) fn unite(&mut self, a: usize, b: usize) {
+    pub(crate) fn unite(&mut self, a: usize, b: usize, kind: EdgeKind) {
         for (node, partner) in [(a, b), (b, a)] {
             let of_its_kind = (node, self.nodes[partner].kind);
             *self.partners.entry(of_its_kind).or_default() += 1;
@@ -163,6 +170,7 @@ impl<'a> Forest<'a> {
         self.parent[lesser] = root;
         self.steps += 1 + part.apart.len();
         self.parts[root].size += part.size;
+        self.parts[root].by_hand |= part.by_hand || kind == EdgeKind::Manual;
         for (kind, tally) in part.tallies {
             let held = self.parts[root].tallies.entry(kind).or_default();
             *held = held.with(&tally);

@@ -85,7 +85,8 @@ impl Reason {
 ///
 /// Rules 4 and 5 ask whether a node is alone *at the edge's turn*, so they depend on the order; since that is fixed by what was
 /// observed, so is the answer. A refused edge stays dormant even where weaker edges unite its ends later: it did not do it, and
-/// must not seem to explain it. Manual edges come first, yet no rule exempts them.
+/// must not seem to explain it. Manual edges come first; of the policy
+/// only the size binds them, for a person may know better than a limit that two accounts are one customer's.
 ///
 /// O(e log e) for e edges; where a limit has a window, an edge that would unite costs besides as much as a component may hold.
 ///
@@ -162,8 +163,8 @@ fn admit(
     if edge.level == Level::Claimed && (taken(a) || taken(b)) {
         return Err(Reason::Unverified);
     }
-    forest.allows(a, b)?;
-    forest.unite(a, b);
+    forest.allows(a, b, edge.kind)?;
+    forest.unite(a, b, edge.kind);
     Ok(Admitted::Unites)
 }
 

@@ -5,10 +5,17 @@ use std::sync::Arc;
 use async_graphql::{Context, ID, Interface, Object};
 use entity::{
     ContactId, EventId, Id, TenantId, api_key, audit_entry, contact_identifier, dead_letter,
-    erasure, issuer, job, metric, nudge_delivery, operation, posthog_connection, tenant,
+    erasure, identity_block, issuer, job, merge_proposal, merge_record, metric, nudge_delivery,
+    operation, posthog_connection, tenant,
 };
 
-use super::{contact::Contact, dead_letter::DeadLetter, event::Event, operation::Operation};
+use super::{
+    contact::Contact,
+    dead_letter::DeadLetter,
+    event::Event,
+    identity::{IdentityBlock, MergeProposal, MergeRecord},
+    operation::Operation,
+};
 use crate::{
     base::{
         Actor, Batch, Cx, Error, Result,
@@ -41,9 +48,12 @@ pub enum Node {
     Erasure(Erasure),
     Event(Event),
     Identifier(Identifier),
+    IdentityBlock(IdentityBlock),
     Import(Import),
     Issuer(Issuer),
     Job(Job),
+    MergeProposal(MergeProposal),
+    MergeRecord(MergeRecord),
     Metric(Metric),
     Nudge(Nudge),
     NudgeDelivery(NudgeDelivery),
@@ -57,6 +67,7 @@ pub enum Node {
 pub struct Found {
     api_keys: Batch<ById, Id<api_key::Entity>>,
     audit_entries: Batch<ById, Id<audit_entry::Entity>>,
+    blocks: Batch<ById, Id<identity_block::Entity>>,
     dead_letters: Batch<ById, Id<dead_letter::Entity>>,
     deliveries: Batch<ById, Id<nudge_delivery::Entity>>,
     erasures: Batch<ById, Id<erasure::Entity>>,
@@ -64,8 +75,10 @@ pub struct Found {
     integrations: Batch<ById, Id<posthog_connection::Entity>>,
     issuers: Batch<ById, Id<issuer::Entity>>,
     jobs: Batch<ById, Id<job::Entity>>,
+    merges: Batch<ById, Id<merge_record::Entity>>,
     metrics: Batch<ById, Id<metric::Entity>>,
     operations: Batch<ById, Id<operation::Entity>>,
+    proposals: Batch<ById, Id<merge_proposal::Entity>>,
     tenants: Batch<ById, Id<tenant::Entity>>,
 }
 
@@ -75,6 +88,7 @@ impl Found {
         Arc::new(Self {
             api_keys: Batch::new(rows()),
             audit_entries: Batch::new(rows()),
+            blocks: Batch::new(rows()),
             dead_letters: Batch::new(rows()),
             deliveries: Batch::new(rows()),
             erasures: Batch::new(rows()),
@@ -82,8 +96,10 @@ impl Found {
             integrations: Batch::new(rows()),
             issuers: Batch::new(rows()),
             jobs: Batch::new(rows()),
+            merges: Batch::new(rows()),
             metrics: Batch::new(rows()),
             operations: Batch::new(rows()),
+            proposals: Batch::new(rows()),
             tenants: Batch::new(rows()),
         })
     }
@@ -190,6 +206,21 @@ async fn find_more(ctx: &Context<'_>, id: &ID) -> async_graphql::Result<Option<N
         meets(ctx, gql::PRIVACY_READ)?;
         let row = found.erasures.ask(id).await?;
         return Ok(row.map(|row| Node::Erasure(row.into())));
+    }
+    if let Some(id) = Id::parse(id) {
+        meets(ctx, gql::CONTACTS_READ)?;
+        let row = found.merges.ask(id).await?;
+        return Ok(row.map(|row| Node::MergeRecord(row.into())));
+    }
+    if let Some(id) = Id::parse(id) {
+        meets(ctx, gql::CONTACTS_READ)?;
+        let row = found.proposals.ask(id).await?;
+        return Ok(row.map(|row| Node::MergeProposal(row.into())));
+    }
+    if let Some(id) = Id::parse(id) {
+        meets(ctx, gql::CONTACTS_READ)?;
+        let row = found.blocks.ask(id).await?;
+        return Ok(row.map(|row| Node::IdentityBlock(row.into())));
     }
     find_managed(ctx, found, id).await
 }

@@ -202,6 +202,24 @@ fn an_address_joins_one_user_id_even_where_a_person_may_have_several() {
 }
 
 #[test]
+fn a_person_may_join_two_users_and_what_they_become_takes_in_no_third() {
+    let mut graph = Graph::default();
+    let [ann, bob, eve, browser] = [
+        (ExternalId, "ann"),
+        (ExternalId, "bob"),
+        (ExternalId, "eve"),
+        (AnonymousId, "browser"),
+    ]
+    .map(|(kind, value)| graph.node(kind, value));
+    graph.edge_of(ann, bob, EdgeKind::Manual, Level::Confirmed);
+    graph.edge(bob, eve);
+    graph.edge(bob, browser);
+    assert_eq!(graph.people(), [vec![ann, bob, browser], vec![eve]]);
+    let third = Dormant(Reason::Limit(ExternalId));
+    assert_eq!(graph.verdicts(), [Live, third, Live]);
+}
+
+#[test]
 fn a_component_holds_so_many_identifiers_and_no_more() {
     let mut graph = Graph::default();
     graph.policy.max_component = 3;

@@ -106,6 +106,10 @@ impl Tx {
     pub const fn modules(&self) -> &'static [&'static Module] {
         self.modules
     }
+    /// Who asked for this, in one text.
+    pub fn principal(&self) -> String {
+        self.asker.actor.principal()
+    }
     pub const fn rng(&self) -> &Rng {
         &self.rng
     }
@@ -166,12 +170,6 @@ impl Tx {
         let mine = E::update_many().filter(E::TENANT.eq(self.tenant()));
         Ok(narrow(mine).exec(&self.conn()).await?.rows_affected)
     }
-    pub async fn delete<E: TenantOwned>(&self, id: Id<E>) -> Result<bool> {
-        let mine = E::delete_many()
-            .filter(E::TENANT.eq(self.tenant()))
-            .filter(key::<E>().eq(id));
-        Ok(mine.exec(&self.conn()).await?.rows_affected == 1)
-    }
     /// Deletes every row of this tenant that meets `which`; says how many.
     pub async fn delete_where<E: TenantOwned>(
         &self,
@@ -179,8 +177,14 @@ impl Tx {
     ) -> Result<u64> {
         let mine = E::delete_many()
             .filter(E::TENANT.eq(self.tenant()))
-            .filter(which);
+            .filter(which.into_condition());
         Ok(mine.exec(&self.conn()).await?.rows_affected)
+    }
+    pub async fn delete<E: TenantOwned>(&self, id: Id<E>) -> Result<bool> {
+        let mine = E::delete_many()
+            .filter(E::TENANT.eq(self.tenant()))
+            .filter(key::<E>().eq(id));
+        Ok(mine.exec(&self.conn()).await?.rows_affected == 1)
     }
     pub async fn delete_many<E: TenantOwned>(&self, ids: &[Id<E>]) -> Result<u64> {
         let mine = E::delete_many()
