@@ -20,7 +20,6 @@ mod rules;
 mod touch;
 
 pub use commands::{INGEST_MAX, Incoming, Ingested, Link, TraitChanges};
-pub use gate::ingest;
 pub use commands::{
     merge::{
         Blocked, MERGE_MAX, Preview, Resolution, Undo, block, decide, merge, preview, resolve,
@@ -28,6 +27,7 @@ pub use commands::{
     },
     policy::{PolicyChanges, rotate_proof_secret, save_policy},
 };
+pub use gate::ingest;
 pub use graphql::{
     AliasInput, Attribution, ContactFilter, ContactKey, ContactNeeds, ContactOrder,
     ContactOrderField, ContactPart, ContactRow, ContactRows, ContactStatus, ContactUpdateInput,
