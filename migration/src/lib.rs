@@ -13,6 +13,7 @@ mod m0007_reads;
 mod m0008_identity_graph;
 mod m0009_segment;
 mod m0010_profile;
+mod m0011_transfer;
 mod table;
 
 /// The PostgreSQL role that the application works as: it owns nothing, so row level security holds for it.
@@ -37,6 +38,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0008_identity_graph::Migration),
             Box::new(m0009_segment::Migration),
             Box::new(m0010_profile::Migration),
+            Box::new(m0011_transfer::Migration),
         ]
     }
 }

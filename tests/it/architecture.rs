@@ -13,9 +13,16 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // core
     ("tenant", &["base"]),
     ("operation", &["base"]),
-    ("contact", &["base"]),
+    ("suppression", &["base"]),
+    ("contact", &["base", "suppression"]),
     ("posthog", &["base", "contact"]),
     // commons
+    ("job", &["base"]),
+    (
+        "privacy",
+        &["base", "contact", "job", "posthog", "suppression"],
+    ),
+    ("import", &["base", "contact", "job", "suppression"]),
     ("segment", &["base", "contact"]),
     // growth: these never name each other
     ("nudge", &["base", "contact"]),
@@ -28,9 +35,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "base",
             "contact",
+            "import",
+            "job",
             "nudge",
             "operation",
             "posthog",
+            "privacy",
             "segment",
             "tenant",
             "worker",
@@ -47,9 +57,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "base",
             "config",
             "contact",
+            "import",
+            "job",
             "nudge",
             "operation",
             "posthog",
+            "privacy",
             "schema",
             "segment",
             "tenant",
@@ -57,7 +70,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("backend", &["app", "base", "schema", "tenant", "transport"]),
-    ("serve", &["app", "ingest", "telemetry", "transport"]),
+    ("transfer", &["app", "base", "import", "job", "transport"]),
+    (
+        "serve",
+        &["app", "ingest", "telemetry", "transfer", "transport"],
+    ),
     ("doctor", &["base", "config", "posthog"]),
     (
         "demo",

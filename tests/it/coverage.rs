@@ -12,11 +12,11 @@ use chrono::TimeDelta;
 use entity::{
     ContactId, EventId, Id, TenantOwned, account, account_membership, api_key, audit_entry,
     consent, contact, contact_alias, contact_evidence, contact_identifier, contact_trait,
-    dead_letter, event, idempotency, identity_block, identity_policy, issuer, merge_proposal,
-    merge_record, metric, nudge, nudge_decision, nudge_delivery, nudge_interaction, nudge_version,
-    operation, posthog_connection, relationship, segment, segment_due, segment_listing,
-    segment_member, segment_size, segment_trigger, tenant_front, touchpoint, trait_definition,
-    trait_observation, trait_schema,
+    dead_letter, erasure, event, idempotency, identity_block, identity_policy, issuer, job,
+    merge_proposal, merge_record, metric, nudge, nudge_decision, nudge_delivery, nudge_interaction,
+    nudge_version, operation, posthog_connection, relationship, segment, segment_due,
+    segment_listing, segment_member, segment_size, segment_trigger, suppression, tenant_front,
+    tombstone, touchpoint, trait_definition, trait_observation, trait_schema,
 };
 use futures_util::StreamExt as _;
 use jsonwebtoken::{EncodingKey, Header};
@@ -52,7 +52,7 @@ use Answer::{Code, Data, Silence};
 struct Try {
     field: &'static str,
     by: By,
-    /// Capitals stand for the victim's ids: `ACCOUNT`, `RELATION`, `CONTACT`, `DEFINITION`, `ENTRY`, `IDENTIFIER`, `EVENT`, `ISSUER`, `KEY`, `METRIC`, `NUDGE`, `OPERATION`,
+    /// Capitals stand for the victim's ids: `CONTACT`, `ENTRY`, `ERASURE`, `IDENTIFIER`, `IMPORT`, `EVENT`, `ISSUER`, `JOB`, `KEY`, `METRIC`, `NUDGE`, `OPERATION`,
     /// `VERSION`, `DELIVERY`, `LETTER`, `POSTHOG`, `TENANT`.
     document: &'static str,
     answer: Answer,
@@ -161,6 +161,12 @@ const TRIES: &[Try] = &[
         Data(r#"{"deadLetters": {"totalCount": 0, "edges": []}}"#),
     ),
     tried(
+        "erasures",
+        Key,
+        r#"{ erasures { totalCount } of: erasures(filter: {contactId: "CONTACT"}) { edges { node { id } } } }"#,
+        Data(r#"{"erasures": {"totalCount": 0}, "of": {"edges": []}}"#),
+    ),
+    tried(
         "events",
         Key,
         r#"{ events(filter: {contactId: "CONTACT"}) { totalCount } named: events(filter: {name: {eq: "secret event"}}) { edges { node { id } } } }"#,
@@ -177,6 +183,30 @@ const TRIES: &[Try] = &[
         Key,
         r#"{ hogql(query: "SELECT 1") { rows } }"#,
         Code("POSTHOG_NOT_CONNECTED"),
+    ),
+    tried(
+        "import",
+        Key,
+        r#"{ import(id: "IMPORT") { id } }"#,
+        Data(r#"{"import": null}"#),
+    ),
+    tried(
+        "imports",
+        Key,
+        "{ imports { totalCount edges { node { id } } } }",
+        Data(r#"{"imports": {"totalCount": 0, "edges": []}}"#),
+    ),
+    tried(
+        "job",
+        Key,
+        r#"{ job(id: "JOB") { id } }"#,
+        Data(r#"{"job": null}"#),
+    ),
+    tried(
+        "jobs",
+        Key,
+        "{ jobs { totalCount edges { node { id } } } }",
+        Data(r#"{"jobs": {"totalCount": 0, "edges": []}}"#),
     ),
     tried(
         "me",
@@ -206,6 +236,7 @@ const TRIES: &[Try] = &[
         "nodes",
         Key,
         r#"{ nodes(ids: ["CONTACT", "EVENT", "KEY", "METRIC", "NUDGE", "DELIVERY", "LETTER", "TENANT", "POSTHOG", "IDENTIFIER", "VERSION", "ENTRY", "ISSUER", "OPERATION", "DEFINITION", "ACCOUNT", "RELATION"]) { id } }"#,
+        r#"{ nodes(ids: ["CONTACT", "EVENT", "KEY", "METRIC", "NUDGE", "DELIVERY", "LETTER", "TENANT", "POSTHOG", "IDENTIFIER", "VERSION", "ENTRY", "ISSUER", "OPERATION", "JOB", "ERASURE", "IMPORT"]) { id } }"#,
         Data(
             r#"{"nodes": [null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null]}"#,
         ),
@@ -307,6 +338,18 @@ const TRIES: &[Try] = &[
         Data(r#"{"consentSet": {"consent": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#),
     ),
     tried(
+        "contactErase",
+        Key,
+        r#"mutation { contactErase(input: {contactId: "CONTACT"}) { erasure { id } userErrors { code } } }"#,
+        Data(r#"{"contactErase": {"erasure": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#),
+    ),
+    tried(
+        "contactExport",
+        Key,
+        r#"mutation { contactExport(input: {contactId: "CONTACT"}) { job { id } userErrors { code } } }"#,
+        Data(r#"{"contactExport": {"job": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#),
+    ),
+    tried(
         "contactTokenCreate",
         Key,
         r#"mutation { contactTokenCreate(input: {contactId: "CONTACT"}) { token userErrors { code } } }"#,
@@ -339,6 +382,18 @@ const TRIES: &[Try] = &[
         Data(r#"{"identify": {"accepted": true}}"#),
     ),
     tried(
+        "importApply",
+        Key,
+        r#"mutation { importApply(input: {id: "IMPORT"}) { import { id } userErrors { code } } }"#,
+        Data(r#"{"importApply": {"import": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#),
+    ),
+    tried(
+        "importCreate",
+        Key,
+        r#"mutation { importCreate(input: {format: CSV, columns: [{name: "mail", target: EMAIL}]}) { import { dryRun } userErrors { code } } }"#,
+        Data(r#"{"importCreate": {"import": {"dryRun": true}, "userErrors": []}}"#),
+    ),
+    tried(
         "issuerDelete",
         Key,
         r#"mutation { issuerDelete(input: {id: "ISSUER"}) { deletedId userErrors { code } } }"#,
@@ -349,6 +404,12 @@ const TRIES: &[Try] = &[
         Key,
         r#"mutation { issuerSave(input: {id: "ISSUER", kind: MEMBER, issuer: "secret-issuer", algorithms: [HS256], sharedSecret: "another secret of more than 32 bytes"}) { issuer { id } userErrors { code } } }"#,
         Data(r#"{"issuerSave": {"issuer": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#),
+    ),
+    tried(
+        "jobCancel",
+        Key,
+        r#"mutation { jobCancel(input: {id: "JOB"}) { job { id } userErrors { code } } }"#,
+        Data(r#"{"jobCancel": {"job": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#),
     ),
     tried(
         "metricDelete",
@@ -644,6 +705,25 @@ impl Victim {
             .as_str()
             .unwrap()
             .to_owned();
+        let export = "mutation($id: ID!) { contactExport(input: {contactId: $id}) { job { id } userErrors { message } } }";
+        let exported = ask(kit, sk, export, json!({"id": contact_id})).await;
+        let job_id = exported["contactExport"]["job"]["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let create = "mutation { importCreate(input: {format: CSV, columns: [{name: \"mail\", target: EMAIL}]}) { import { id } userErrors { message } } }";
+        let created = ask(kit, sk, create, json!({})).await;
+        let import_id = created["importCreate"]["import"]["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let other = upsert(kit, &tenant, json!({"externalId": "erased"})).await;
+        let erase = "mutation($id: ID!) { contactErase(input: {contactId: $id}) { erasure { id } userErrors { message } } }";
+        let erased = ask(kit, sk, erase, json!({"id": other})).await;
+        let erasure_id = erased["contactErase"]["erasure"]["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         let update = "mutation { tenantUpdate(input: {requirePersistedOperations: true}) { tenant { id } } }";
         ask(kit, sk, update, json!({})).await;
         let key_id = keys["tenant"]["apiKeys"][0]["id"]
@@ -689,6 +769,9 @@ impl Victim {
                 ("EVENT", event_id),
                 ("IDENTIFIER", identifier),
                 ("ISSUER", issuer_id),
+                ("ERASURE", erasure_id),
+                ("IMPORT", import_id),
+                ("JOB", job_id),
                 ("KEY", key_id),
                 ("LETTER", letter_id),
                 ("METRIC", metric_id),
@@ -742,11 +825,13 @@ impl Victim {
             all::<contact_identifier::Entity>(cx).await?,
             all::<contact_trait::Entity>(cx).await?,
             all::<dead_letter::Entity>(cx).await?,
+            all::<erasure::Entity>(cx).await?,
             all::<event::Entity>(cx).await?,
             all::<idempotency::Entity>(cx).await?,
             all::<identity_block::Entity>(cx).await?,
             all::<identity_policy::Entity>(cx).await?,
             all::<issuer::Entity>(cx).await?,
+            all::<job::Entity>(cx).await?,
             all::<merge_proposal::Entity>(cx).await?,
             all::<merge_record::Entity>(cx).await?,
             all::<metric::Entity>(cx).await?,
@@ -755,9 +840,11 @@ impl Victim {
             all::<nudge_delivery::Entity>(cx).await?,
             all::<nudge_interaction::Entity>(cx).await?,
             all::<operation::Entity>(cx).await?,
+            all::<suppression::Entity>(cx).await?,
             all::<tenant_front::Entity>(cx).await?,
             all::<trait_definition::Entity>(cx).await?,
             all::<trait_schema::Entity>(cx).await?,
+            all::<tombstone::Entity>(cx).await?,
             all::<touchpoint::Entity>(cx).await?,
             all::<trait_observation::Entity>(cx).await?,
             all::<nudge_version::Entity>(cx).await?,
@@ -776,7 +863,7 @@ impl Victim {
 #[tokio::test]
 async fn whoever_may_read_an_object_finds_it_by_its_id() -> anyhow::Result<()> {
     /// What stands for an object of each type, and whether the contact that it is about may read it.
-    const TYPES: [(&str, &str, bool); 21] = [
+    const TYPES: [(&str, &str, bool); 24] = [
         ("ACCOUNT", "Account", false),
         ("RELATION", "Relationship", false),
         ("BLOCK", "IdentityBlock", false),
@@ -784,9 +871,12 @@ async fn whoever_may_read_an_object_finds_it_by_its_id() -> anyhow::Result<()> {
         ("DEFINITION", "TraitDefinition", false),
         ("DELIVERY", "NudgeDelivery", true),
         ("ENTRY", "AuditEntry", false),
+        ("ERASURE", "Erasure", false),
         ("EVENT", "Event", true),
         ("IDENTIFIER", "Identifier", true),
+        ("IMPORT", "Import", false),
         ("ISSUER", "Issuer", false),
+        ("JOB", "Job", false),
         ("KEY", "ApiKey", false),
         ("LETTER", "DeadLetter", false),
         ("METRIC", "Metric", false),

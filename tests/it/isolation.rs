@@ -99,11 +99,32 @@ const TRIED: &[(&str, As, &str)] = &[
         As::Secret,
         "{ events(filter: {contactId: \"$contact\"}) { totalCount edges { node { id name } } } }",
     ),
+    (
+        "erasures",
+        As::Secret,
+        "{ erasures(filter: {contactId: \"$contact\"}) { totalCount edges { node { id } } } }",
+    ),
     ("featureFlags", As::Secret, "{ featureFlags { key } }"),
     (
         "hogql",
         As::Secret,
         "{ hogql(query: \"SELECT distinct_id FROM events\") { rows } }",
+    ),
+    (
+        "import",
+        As::Secret,
+        "{ import(id: \"$import\") { id uploadUrl } }",
+    ),
+    (
+        "imports",
+        As::Secret,
+        "{ imports { totalCount edges { node { id } } } }",
+    ),
+    ("job", As::Secret, "{ job(id: \"$job\") { id kind } }"),
+    (
+        "jobs",
+        As::Secret,
+        "{ jobs { totalCount edges { node { id kind } } } }",
     ),
     ("me", As::Contact, "{ me { id name } }"),
     (
@@ -203,6 +224,16 @@ const TRIED: &[(&str, As, &str)] = &[
         "mutation { traitSchemaSave(input: {locked: false}) { traitSchema { lockedAt } } }",
     ),
     (
+        "contactErase",
+        As::Secret,
+        "mutation { contactErase(input: {contactId: \"$contact\"}) { erasure { id } userErrors { code } } }",
+    ),
+    (
+        "contactExport",
+        As::Secret,
+        "mutation { contactExport(input: {contactId: \"$contact\"}) { job { id } userErrors { code } } }",
+    ),
+    (
         "contactTokenCreate",
         As::Secret,
         "mutation { contactTokenCreate(input: {contactId: \"$contact\"}) { token userErrors { code } } }",
@@ -228,6 +259,16 @@ const TRIED: &[(&str, As, &str)] = &[
         "mutation { identify(input: {userId: \"acme-user\", traits: {name: \"stolen\"}}) { contact { id } } }",
     ),
     (
+        "importApply",
+        As::Secret,
+        "mutation { importApply(input: {id: \"$import\"}) { import { id } userErrors { code } } }",
+    ),
+    (
+        "importCreate",
+        As::Secret,
+        "mutation { importCreate(input: {format: JSONL, columns: [{name: \"id\", target: EXTERNAL_ID}]}) { userErrors { code } } }",
+    ),
+    (
         "issuerDelete",
         As::Secret,
         "mutation { issuerDelete(input: {id: \"$issuer\"}) { deletedId userErrors { code } } }",
@@ -236,6 +277,11 @@ const TRIED: &[(&str, As, &str)] = &[
         "issuerSave",
         As::Secret,
         "mutation { issuerSave(input: {id: \"$issuer\", kind: CONTACT, issuer: \"stolen\", algorithms: [HS256], sharedSecret: \"a secret of the thief's, of 32 bytes\"}) { issuer { id issuer } userErrors { code } } }",
+    ),
+    (
+        "jobCancel",
+        As::Secret,
+        "mutation { jobCancel(input: {id: \"$job\"}) { job { id } userErrors { code } } }",
     ),
     (
         "metricDelete",
@@ -463,6 +509,11 @@ impl Acme {
         let made = say("mutation { identify(input: {userId: \"acme-user\", anonymousId: \"acme-browser\", traits: {name: \"Acme's Ann\"}}) { contact { id } } track(input: {event: \"signup\", userId: \"acme-user\"}) { accepted } }").await?;
         let contact = text(&made["identify"]["contact"]["id"])?;
         kit.app.worker.drain().await?;
+        let imported = say("mutation { importCreate(input: {format: CSV, columns: [{name: \"mail\", target: EMAIL}]}) { import { id } userErrors { message } } }").await?;
+        let exported = say(&format!(
+            "mutation {{ contactExport(input: {{contactId: \"{contact}\"}}) {{ job {{ id }} userErrors {{ message }} }} }}"
+        ))
+        .await?;
         let seen = say("{ events(first: 1) { edges { node { id } } } contact(by: {externalId: \"acme-user\"}) { identifiers { id } nudges { edges { node { id nudge { liveVersion { id } } } } } } tenant { id apiKeys { id } posthog { id } } metrics { edges { node { id } } } }").await?;
         anyhow::ensure!(
             seen["contact"]["nudges"]["edges"][0]["node"]["id"].is_string(),
@@ -489,6 +540,8 @@ impl Acme {
             ("$metric", text(&seen["metrics"]["edges"][0]["node"]["id"])?),
             ("$issuer", text(&issuer["issuerSave"]["issuer"]["id"])?),
             ("$segment", text(&segment["segmentSave"]["segment"]["id"])?),
+            ("$import", text(&imported["importCreate"]["import"]["id"])?),
+            ("$job", text(&exported["contactExport"]["job"]["id"])?),
             ("$tenant", text(&seen["tenant"]["id"])?),
             (
                 "$operation",
@@ -513,6 +566,7 @@ impl Acme {
         let document = "{ tenant { name suspendedAt allowedOrigins requirePersistedOperations limits { costMax } apiKeys { id name revokedAt expiresAt } issuers { issuer updatedAt } posthog { projectId } }
             contacts { totalCount edges { node { id name identifiers { kind value } traits } } }
             operations { totalCount } events { totalCount } segments { edges { node { name size rule members { edges { node { id } } } } } } nudges { totalCount edges { node { id name archivedAt } } } metrics { edges { node { key expression } } }
+            operations { totalCount } jobs { edges { node { id state } } } erasures { totalCount } events { totalCount } nudges { totalCount edges { node { id name archivedAt } } } metrics { edges { node { key expression } } }
             contact(by: {externalId: \"acme-user\"}) { nudges { edges { node { id state } } } } }";
         kit.gql(&self.tenant.secret_key, document, json!({})).await["data"].clone()
     }

@@ -67,6 +67,10 @@ const PAGED: &[(&str, &str)] = &[
         r#"{ segment(key: "vips") { sizeHistory PAGE { pageInfo { hasNextPage } } } }"#,
     ),
     (
+        "Import.rejects",
+        "{ imports(first: 1) { edges { node { rejects PAGE { pageInfo { hasNextPage } } } } } }",
+    ),
+    (
         "Query.auditLog",
         "{ auditLog PAGE { pageInfo { hasNextPage } } }",
     ),
@@ -79,9 +83,18 @@ const PAGED: &[(&str, &str)] = &[
         "{ deadLetters PAGE { pageInfo { hasNextPage } } }",
     ),
     (
+        "Query.erasures",
+        "{ erasures PAGE { pageInfo { hasNextPage } } }",
+    ),
+    (
         "Query.events",
         "{ events PAGE { pageInfo { hasNextPage } } }",
     ),
+    (
+        "Query.imports",
+        "{ imports PAGE { pageInfo { hasNextPage } } }",
+    ),
+    ("Query.jobs", "{ jobs PAGE { pageInfo { hasNextPage } } }"),
     (
         "Query.identityBlocks",
         "{ identityBlocks PAGE { pageInfo { hasNextPage } } }",
@@ -162,6 +175,8 @@ async fn no_list_gives_more_than_a_hundred_at_once() -> anyhow::Result<()> {
         kit.gql(&acme.secret_key, save, json!({})).await;
         let account = r#"mutation { accountUpsert(input: {type: "company", key: "acme"}) { userErrors { code } } }"#;
         ask(&kit, &acme.secret_key, account, json!({})).await;
+        let create = "mutation { importCreate(input: {format: CSV, columns: [{name: \"mail\", target: EMAIL}]}) { userErrors { code } } }";
+        ask(&kit, &acme.secret_key, create, json!({})).await;
         for (place, document) in PAGED {
             let credential = if *place == "Query.tenants" {
                 OPERATOR

@@ -7,6 +7,7 @@
 mod check;
 mod connect;
 mod each;
+mod held;
 mod json;
 mod log;
 mod pipeline;

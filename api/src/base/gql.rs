@@ -32,6 +32,9 @@ pub trait CxExt<'a> {
 /// What names a request, in its context.
 pub struct RequestId(pub String);
 
+/// The scheme, host and port that clients reach this process at, in the schema's context: what links begin with.
+pub struct PublicOrigin(pub String);
+
 impl<'a> CxExt<'a> for Context<'a> {
     fn cx(&self) -> Result<&'a Cx> {
         self.data_opt().ok_or(Error::Forbidden)
@@ -164,6 +167,10 @@ needs! {
     ANALYTICS_WRITE, analytics_write = Need::Scope("analytics:write");
     NUDGES_READ, nudges_read = Need::Scope("nudges:read");
     NUDGES_WRITE, nudges_write = Need::Scope("nudges:write");
+    /// What erasures there were.
+    PRIVACY_READ, privacy_read = Need::Scope("privacy:read");
+    /// Gives out all that is known of a contact, and erases one.
+    PRIVACY_WRITE, privacy_write = Need::Scope("privacy:write");
     SEGMENTS_READ, segments_read = Need::Scope("segments:read");
     SEGMENTS_WRITE, segments_write = Need::Scope("segments:write");
     TENANT_READ, tenant_read = Need::Scope("tenant:read");
@@ -192,6 +199,8 @@ pub const SCOPES: &[&str] = &[
     "events:write",
     "nudges:read",
     "nudges:write",
+    "privacy:read",
+    "privacy:write",
     "segments:read",
     "segments:write",
     "tenant:read",

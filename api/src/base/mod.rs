@@ -11,6 +11,7 @@ mod event;
 pub mod filter;
 pub mod gql;
 pub mod instant;
+mod kept;
 mod memory;
 mod module;
 mod outbound;
@@ -37,8 +38,12 @@ pub use error::{Error, ErrorCode, Result, Unavailable, UserError};
 pub use event::{
     CAUSATION_DEPTH_MAX, Cause, LogPlace, NewEvent, OWN_MESSAGE, PARTITIONS, partition,
 };
+pub use kept::Kept;
 pub use memory::Memory;
-pub use module::{AT, CONTACT, Due, Fold, Fut, Hear, Held, Module, Regrouped, Settle, State};
+pub use module::{
+    AT, CONTACT, Due, Erase, Export, Fold, Fut, Hear, Held, Mention, Module, Regrouped, Settle,
+    State,
+};
 pub use outbound::Outbound;
 pub use page::{
     Between, Counter, Cursors, Edge, FromEnd, Instance, Listing, PAGE_DEFAULT, PAGE_MAX, Page,

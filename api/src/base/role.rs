@@ -10,7 +10,7 @@ pub enum MemberRole {
     Owner,
     /// Every scope that has a name: keys, issuers and the connection to PostHog too.
     Admin,
-    /// Reads and writes what the tenant works with, and sees its settings; makes no keys and no tokens, and sees no
+    /// Reads and writes what the tenant works with, and sees its settings; makes no keys and no tokens, erases nobody, and sees no
     /// trait that is marked as personal.
     Editor,
     /// Reads everything and writes nothing.
@@ -28,7 +28,7 @@ impl MemberRole {
             Self::Admin => scope != "*",
             Self::Editor => {
                 scope == "tenant:read"
-                    || (!["*", "contacts:pii"].contains(&scope)
+                    || (!["*", "contacts:pii", "privacy:write"].contains(&scope)
                         && !scope.starts_with("tenant:")
                         && !scope.starts_with("tokens:"))
             }
@@ -64,6 +64,7 @@ mod tests {
                 "events:write",
                 "nudges:read",
                 "nudges:write",
+                "privacy:read",
                 "segments:read",
                 "segments:write",
                 "tenant:read",
@@ -76,6 +77,7 @@ mod tests {
                 "contacts:read",
                 "events:read",
                 "nudges:read",
+                "privacy:read",
                 "segments:read",
                 "tenant:read"
             ]

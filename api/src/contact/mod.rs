@@ -16,7 +16,9 @@
 mod account;
 mod commands;
 mod consent;
+mod gate;
 mod graphql;
+mod held;
 mod lists;
 mod proof;
 mod queries;
@@ -31,7 +33,7 @@ pub use account::{
     AccountFilter, AccountKey, AccountUpsertInput, members as account_members,
     of_contact as accounts, of_key as account_of_key, upsert as account_upsert,
 };
-pub use commands::{INGEST_MAX, Incoming, Ingested, Link, TraitChanges, ingest};
+pub use commands::{INGEST_MAX, Incoming, Ingested, Link, TraitChanges};
 pub use commands::{
     merge::{
         Blocked, MERGE_MAX, Preview, Resolution, Undo, block, decide, merge, preview, resolve,
@@ -42,6 +44,7 @@ pub use commands::{
 pub use consent::{
     Consent, ConsentFilter, ConsentMutation, history as consent_history, of_contact as consents,
 };
+pub use gate::ingest;
 pub use graphql::{
     AliasInput, Attribution, ContactFilter, ContactKey, ContactNeeds, ContactOrder,
     ContactOrderField, ContactPart, ContactRow, ContactRows, ContactStatus, ContactUpdateInput,
@@ -70,7 +73,7 @@ pub use whom::hold;
 
 use std::sync::Arc;
 
-use crate::base::{Env, Fold, Held, Module, Result};
+use crate::base::{Env, Fold, Module, Result};
 
 /// The source of this room's events.
 const SOURCE: &str = "contact";
@@ -80,43 +83,7 @@ const UNMERGED: &str = "contact.unmerged";
 
 pub const MODULE: Module = Module {
     fold: Fold {
-        tables: &[
-            Held {
-                table: "event",
-                contact: "contact_id",
-                identifier: Some("identifier_id"),
-            },
-            Held {
-                table: "trait_observation",
-                contact: "contact_id",
-                identifier: Some("identifier_id"),
-            },
-            Held {
-                table: "touchpoint",
-                contact: "contact_id",
-                identifier: Some("identifier_id"),
-            },
-            Held {
-                table: "consent",
-                contact: "contact_id",
-                identifier: Some("identifier_id"),
-            },
-            Held {
-                table: "relationship",
-                contact: "contact_a_id",
-                identifier: Some("identifier_a_id"),
-            },
-            Held {
-                table: "relationship",
-                contact: "contact_b_id",
-                identifier: Some("identifier_b_id"),
-            },
-            Held {
-                table: "account_membership",
-                contact: "contact_id",
-                identifier: Some("identifier_id"),
-            },
-        ],
+        tables: held::TABLES,
         settle: Some(consent::settle),
     },
     hear: Some(account::hear),

@@ -34,21 +34,28 @@ pub use stream::Streams;
 use entity::{nudge, nudge_delivery};
 use serde_json::Value;
 
-use crate::base::{Detail, Fold, Held, Module, TimelineSource, gql, type_id};
+use crate::base::{Detail, Erase, Export, Fold, Held, Module, TimelineSource, gql, type_id};
 
 pub const MODULE: Module = Module {
     hear: Some(|cx, events| Box::pin(reactions::hear(cx, events))),
     fold: Fold {
         tables: &[
             Held {
-                table: "nudge_delivery",
-                contact: "contact_id",
-                identifier: Some("identifier_id"),
+                table: "nudge_interaction",
+                contact: "delivery_id",
+                identifier: None,
+                through: Some(&DELIVERIES),
+                export: Export::All,
+                erase: Erase::Delete,
             },
+            DELIVERIES,
             Held {
                 table: "nudge_decision",
                 contact: "contact_id",
                 identifier: Some("identifier_id"),
+                through: None,
+                export: Export::All,
+                erase: Erase::Delete,
             },
         ],
         settle: None,
@@ -74,6 +81,15 @@ pub const MODULE: Module = Module {
         told_as: &[OFFERED],
     }],
     ..Module::named(SOURCE)
+};
+
+const DELIVERIES: Held = Held {
+    table: "nudge_delivery",
+    contact: "contact_id",
+    identifier: Some("identifier_id"),
+    through: None,
+    export: Export::All,
+    erase: Erase::Delete,
 };
 
 /// The source of this room's events.

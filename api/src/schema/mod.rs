@@ -31,7 +31,7 @@ use async_graphql::{
 
 use crate::{
     base::{Actor, Cx},
-    contact as contact_room, nudge, posthog, tenant as tenant_room,
+    contact as contact_room, import, job, nudge, posthog, privacy, tenant as tenant_room,
 };
 pub use account::Account;
 pub use contact::Contact;
@@ -62,6 +62,9 @@ pub struct Query(
     segment::SegmentQuery,
     operation::OperationQuery,
     dead_letter::DeadLetterQuery,
+    job::Query,
+    privacy::Query,
+    import::Query,
 );
 
 /// What can be changed. Every mutation takes one `input`; what the caller can mend comes back as `userErrors`.
@@ -82,6 +85,9 @@ pub struct Mutation(
     nudge::Mutation,
     segment::SegmentMutation,
     dead_letter::DeadLetterMutation,
+    job::Mutation,
+    privacy::Mutation,
+    import::Mutation,
 );
 
 /// What is pushed.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_graphql::{Context, ID, Interface, Object};
 use entity::{
     ContactId, EventId, Id, TenantId, account, api_key, audit_entry, contact_identifier,
-    dead_letter, identity_block, issuer, merge_proposal, merge_record, metric, nudge_delivery,
-    operation, posthog_connection, relationship, tenant, trait_definition,
+    dead_letter, erasure, identity_block, issuer, job, merge_proposal, merge_record, metric,
+    nudge_delivery, operation, posthog_connection, relationship, tenant, trait_definition,
 };
 
 use super::{
@@ -26,8 +26,11 @@ use crate::{
         gql::{self, ById, CxExt, Need},
     },
     contact::{Identifier, Loaders, TraitDefinition},
+    import::{self, Import},
+    job::Job,
     nudge::{self, Nudge, NudgeDelivery, NudgeVersion},
     posthog::{Metric, PosthogConnection},
+    privacy::Erasure,
     segment,
     tenant::{ApiKey, AuditEntry, Issuer, Tenant},
 };
@@ -48,10 +51,13 @@ pub enum Node {
     AuditEntry(AuditEntry),
     Contact(Contact),
     DeadLetter(DeadLetter),
+    Erasure(Erasure),
     Event(Event),
     Identifier(Identifier),
     IdentityBlock(IdentityBlock),
+    Import(Import),
     Issuer(Issuer),
+    Job(Job),
     MergeProposal(MergeProposal),
     MergeRecord(MergeRecord),
     Metric(Metric),
@@ -74,9 +80,11 @@ pub struct Found {
     blocks: Batch<ById, Id<identity_block::Entity>>,
     dead_letters: Batch<ById, Id<dead_letter::Entity>>,
     deliveries: Batch<ById, Id<nudge_delivery::Entity>>,
+    erasures: Batch<ById, Id<erasure::Entity>>,
     identifiers: Batch<ById, Id<contact_identifier::Entity>>,
     integrations: Batch<ById, Id<posthog_connection::Entity>>,
     issuers: Batch<ById, Id<issuer::Entity>>,
+    jobs: Batch<ById, Id<job::Entity>>,
     merges: Batch<ById, Id<merge_record::Entity>>,
     metrics: Batch<ById, Id<metric::Entity>>,
     operations: Batch<ById, Id<operation::Entity>>,
@@ -98,9 +106,11 @@ impl Found {
             blocks: Batch::new(rows()),
             dead_letters: Batch::new(rows()),
             deliveries: Batch::new(rows()),
+            erasures: Batch::new(rows()),
             identifiers: Batch::new(rows()),
             integrations: Batch::new(rows()),
             issuers: Batch::new(rows()),
+            jobs: Batch::new(rows()),
             merges: Batch::new(rows()),
             metrics: Batch::new(rows()),
             operations: Batch::new(rows()),
@@ -215,6 +225,21 @@ async fn find_more(ctx: &Context<'_>, id: &ID) -> async_graphql::Result<Option<N
         meets(ctx, gql::CONTACTS_READ)?;
         let row = found.trait_definitions.ask(id).await?;
         return Ok(row.map(|row| Node::TraitDefinition(row.into())));
+    }
+    if let Some(id) = Id::parse(id) {
+        meets(ctx, gql::CONTACTS_READ)?;
+        let row = found.jobs.ask(id).await?;
+        return Ok(row.map(|row| Node::Job(row.into())));
+    }
+    if let Some(id) = Id::<import::Named>::parse(id) {
+        meets(ctx, gql::CONTACTS_READ)?;
+        let row = found.jobs.ask(Id::from_uuid(id.uuid())).await?;
+        return Ok(row.and_then(Import::of).map(Node::Import));
+    }
+    if let Some(id) = Id::parse(id) {
+        meets(ctx, gql::PRIVACY_READ)?;
+        let row = found.erasures.ask(id).await?;
+        return Ok(row.map(|row| Node::Erasure(row.into())));
     }
     if let Some(id) = Id::parse(id) {
         meets(ctx, gql::CONTACTS_READ)?;

@@ -31,7 +31,7 @@ pub use graphql::{
 pub use queries::{Estimate, Reads, by_key, estimate, newest_first, page_of};
 pub use rules::Rule;
 
-use crate::base::{Fold, Held, Module};
+use crate::base::{Erase, Export, Fold, Held, Module};
 
 pub const MODULE: Module = Module {
     hear: Some(|cx, events| Box::pin(reactions::hear(cx, events))),
@@ -41,16 +41,25 @@ pub const MODULE: Module = Module {
                 table: "segment_member",
                 contact: "contact_id",
                 identifier: None,
+                through: None,
+                export: Export::All,
+                erase: Erase::Delete,
             },
             Held {
                 table: "segment_listing",
                 contact: "contact_id",
                 identifier: None,
+                through: None,
+                export: Export::All,
+                erase: Erase::Delete,
             },
             Held {
                 table: "segment_due",
                 contact: "contact_id",
                 identifier: None,
+                through: None,
+                export: Export::All,
+                erase: Erase::Delete,
             },
         ],
         settle: Some(|tx, regrouped| Box::pin(membership::regroup(tx, regrouped))),

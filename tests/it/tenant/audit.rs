@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use api::{schema, tenant};
+use api::{import, schema, tenant};
 use chrono::TimeDelta;
 use entity::{Id, audit_entry, dead_letter};
 use sea_orm::{ColumnTrait as _, QueryFilter as _, Set};
@@ -56,8 +56,20 @@ const MANAGING: &[(&str, &str)] = &[
         r#"(input: {contactId: "<CONTACT>"}) { contact { id } userErrors { message } }"#,
     ),
     (
+        "contactExport",
+        r#"(input: {contactId: "<CONTACT>"}) { job { id } userErrors { message } }"#,
+    ),
+    (
+        "jobCancel",
+        r#"(input: {id: "<CONTACTEXPORT>"}) { job { id } userErrors { message } }"#,
+    ),
+    (
         "contactTokenCreate",
         r#"(input: {contactId: "<CONTACT>"}) { token userErrors { message } }"#,
+    ),
+    (
+        "contactErase",
+        r#"(input: {contactId: "<CONTACT>"}) { erasure { id } userErrors { message } }"#,
     ),
     (
         "deadLetterReplay",
@@ -86,6 +98,14 @@ const MANAGING: &[(&str, &str)] = &[
     (
         "mergeProposalReject",
         r#"(input: {id: "<PROPOSAL2>"}) { mergeProposal { id } userErrors { message } }"#,
+    ),
+    (
+        "importCreate",
+        r#"(input: {format: CSV, columns: [{name: "mail", target: EMAIL}]}) { import { id } userErrors { message } }"#,
+    ),
+    (
+        "importApply",
+        r#"(input: {id: "<CHECKED>"}) { import { id } userErrors { message } }"#,
     ),
     (
         "issuerSave",
@@ -218,6 +238,25 @@ async fn letter(tenant: &Tenant) -> anyhow::Result<(String, String)> {
         .await?)
 }
 
+/// An import that was checked, and waits to be applied.
+async fn checked_import(kit: &Kit, tenant: &Tenant) -> anyhow::Result<String> {
+    let create = "mutation { importCreate(input: {format: CSV, columns: [{name: \"mail\", target: EMAIL}]}) { import { id } } }";
+    let made = kit.gql(&tenant.secret_key, create, json!({})).await;
+    let id = made["data"]["importCreate"]["import"]["id"]
+        .as_str()
+        .unwrap();
+    let job = Id::from_uuid(Id::<import::Named>::parse(id).unwrap().uuid());
+    tenant
+        .cx
+        .write(async |tx| {
+            import::append(tx, job, 0, b"mail\n").await?;
+            import::complete(tx, job).await
+        })
+        .await?;
+    kit.app.worker.drain().await?;
+    Ok(id.to_owned())
+}
+
 /// A merge that waits for a person.
 async fn proposal(kit: &Kit, tenant: &Tenant, name: &str) -> anyhow::Result<String> {
     use entity::{contact_cannot_link, contact_identifier as identifier, merge_proposal};
@@ -308,6 +347,7 @@ async fn every_mutation_that_manages_writes_one_entry_and_no_secret() -> anyhow:
             proposal(&kit, &acme, "p2").await?,
         ];
         let mut ids = BTreeMap::from([
+            ("<CHECKED>".to_owned(), checked_import(&kit, &acme).await?),
             ("<OTHER>".to_owned(), other),
             ("<PROPOSAL>".to_owned(), proposals[0].clone()),
             ("<PROPOSAL2>".to_owned(), proposals[1].clone()),

@@ -2,7 +2,8 @@
 
 use sea_orm::{
     ActiveModelBehavior, ActiveModelTrait, DatabaseExecutor, DatabaseTransaction, DbErr,
-    EntityTrait, IntoActiveModel, Select, UpdateMany, sea_query::OnConflict,
+    EntityTrait, IntoActiveModel, QueryFilter, Select, UpdateMany,
+    sea_query::{IntoCondition, OnConflict},
 };
 
 use super::{Db, Fence, Rows, scope::Place};
@@ -64,6 +65,15 @@ impl System {
     ) -> Result<Vec<E::Model>> {
         let update = narrow(E::update_many());
         self.write(async |conn| update.exec_with_returning(&conn).await)
+            .await
+    }
+    /// Deletes every row that meets `which`; says how many.
+    pub async fn delete_where<E: EntityTrait>(
+        &self,
+        which: impl IntoCondition + Send,
+    ) -> Result<u64> {
+        let delete = E::delete_many().filter(which);
+        self.write(async |conn| Ok(delete.exec(&conn).await?.rows_affected))
             .await
     }
     /// Deletes one row by its key; says whether it was there.

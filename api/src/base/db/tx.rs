@@ -24,7 +24,7 @@ use super::{
 };
 use crate::base::{
     CAUSATION_DEPTH_MAX, Clock, Env, Held, Ids, Memory, Module, NewEvent, REVOCATIONS, Result, Rng,
-    cx::Asker, event::partition,
+    Secrets, cx::Asker, event::partition,
 };
 
 /// Rows an insert statement may hold: both databases bound the parameters of one statement.
@@ -37,6 +37,7 @@ pub struct Tx {
     clock: Clock,
     ids: Ids,
     rng: Rng,
+    secrets: Secrets,
     asker: Arc<Asker>,
     memory: Arc<Memory>,
     modules: &'static [&'static Module],
@@ -58,6 +59,7 @@ impl Tx {
             clock: env.clock.clone(),
             ids: env.ids.clone(),
             rng: env.rng.clone(),
+            secrets: env.secrets.clone(),
             asker,
             memory: Arc::clone(&env.memory),
             modules: env.modules,
@@ -77,7 +79,7 @@ impl Tx {
         }
         done
     }
-    fn conn(&self) -> DatabaseExecutor<'_> {
+    pub(super) fn conn(&self) -> DatabaseExecutor<'_> {
         match self.scope.place() {
             Place::Open(_, open) => open.into(),
             Place::Pool(_) => unreachable!("a unit of work is open until it ends"),
@@ -115,6 +117,9 @@ impl Tx {
     }
     pub const fn rng(&self) -> &Rng {
         &self.rng
+    }
+    pub const fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
     /// Inserts a row as this tenant's, whatever tenant it named.
     pub async fn insert<A>(&self, mut row: A) -> Result<<A::Entity as EntityTrait>::Model>
