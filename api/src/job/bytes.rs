@@ -73,7 +73,7 @@ pub async fn read(
 
 /// Deletes what a job has read.
 pub async fn forget_input(tx: &Tx, id: Id<job::Entity>) -> Result<u64> {
-    tx.delete_where::<job_chunk::Entity>(chunks(id, Side::Input))
+    tx.delete_where::<job_chunk::Entity>(|delete| delete.filter(chunks(id, Side::Input)))
         .await
 }
 
