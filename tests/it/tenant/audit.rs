@@ -53,7 +53,7 @@ const MANAGING: &[(&str, &str)] = &[
     ),
     (
         "contactUnmerge",
-        r#"(input: {contactId: "<OTHER>"}) { contact { id } userErrors { message } }"#,
+        r#"(input: {contactId: "<CONTACT>"}) { contact { id } userErrors { message } }"#,
     ),
     (
         "contactTokenCreate",
