@@ -235,10 +235,9 @@ const TRIES: &[Try] = &[
     tried(
         "nodes",
         Key,
-        r#"{ nodes(ids: ["CONTACT", "EVENT", "KEY", "METRIC", "NUDGE", "DELIVERY", "LETTER", "TENANT", "POSTHOG", "IDENTIFIER", "VERSION", "ENTRY", "ISSUER", "OPERATION", "DEFINITION", "ACCOUNT", "RELATION"]) { id } }"#,
-        r#"{ nodes(ids: ["CONTACT", "EVENT", "KEY", "METRIC", "NUDGE", "DELIVERY", "LETTER", "TENANT", "POSTHOG", "IDENTIFIER", "VERSION", "ENTRY", "ISSUER", "OPERATION", "JOB", "ERASURE", "IMPORT"]) { id } }"#,
+        r#"{ nodes(ids: ["CONTACT", "EVENT", "KEY", "METRIC", "NUDGE", "DELIVERY", "LETTER", "TENANT", "POSTHOG", "IDENTIFIER", "VERSION", "ENTRY", "ISSUER", "OPERATION", "DEFINITION", "ACCOUNT", "RELATION", "JOB", "ERASURE", "IMPORT", "SEGMENT", "BLOCK", "PROPOSAL", "RECORD"]) { id } }"#,
         Data(
-            r#"{"nodes": [null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null]}"#,
+            r#"{"nodes": [null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null]}"#,
         ),
     ),
     tried(

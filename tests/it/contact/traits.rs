@@ -139,7 +139,6 @@ async fn a_personal_trait_is_seen_and_searched_by_few() -> anyhow::Result<()> {
             seen,
             json!({"traitDefinition": {"key": "salary", "type": "NUMBER", "pii": true, "policy": "MOST_RECENT", "sources": [], "settling": false, "description": "gross"}, "userErrors": []})
         );
-        observed(&acme, &ann, "salary", &[(json!(5000), "api", 1)]).await?;
         let query = "query($id: ID!) { contact(id: $id) { traits salary: trait(key: \"salary\") traitHistory(key: \"salary\") { totalCount } }
             found: contacts(filter: {trait: {key: \"salary\", gt: 4000}}) { totalCount } }";
         // A field that no plan knows has the engine answer.
