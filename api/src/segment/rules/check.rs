@@ -85,10 +85,12 @@ fn leaf(rule: &Rule, states: &[&State]) -> Result<()> {
             window(moment.within)?;
             is_told(moment)
         }
-        Rule::Segment(other) if !key_is_fit(&other.key) => {
-            Err(Error::invalid("key", "this is no segment's key"))
+        Rule::Segment(other) => {
+            if !key_is_fit(&other.key) {
+                return Err(Error::invalid("key", "this is no segment's key"));
+            }
+            Ok(())
         }
-        Rule::Segment(_) => Ok(()),
         Rule::State(state) => {
             if !states.iter().any(|known| known.name == state.state) {
                 let known: Vec<&str> = states.iter().map(|known| known.name).collect();
