@@ -567,7 +567,7 @@ const TRIES: &[Try] = &[
     tried(
         "identityBlocks",
         Key,
-        r#"{ identityBlocks { totalCount edges { node { id } } } }"#,
+        "{ identityBlocks { totalCount edges { node { id } } } }",
         Data(r#"{"identityBlocks": {"totalCount": 0, "edges": []}}"#),
     ),
     tried(
@@ -585,13 +585,13 @@ const TRIES: &[Try] = &[
     tried(
         "identityPolicy",
         Key,
-        r#"{ identityPolicy { proofRequired hasProofSecret } }"#,
+        "{ identityPolicy { proofRequired hasProofSecret } }",
         Data(r#"{"identityPolicy": {"proofRequired": false, "hasProofSecret": false}}"#),
     ),
     tried(
         "identityPolicySave",
         Key,
-        r#"mutation { identityPolicySave(input: {limits: []}) { identityPolicy { hasProofSecret } userErrors { code } } }"#,
+        "mutation { identityPolicySave(input: {limits: []}) { identityPolicy { hasProofSecret } userErrors { code } } }",
         Data(
             r#"{"identityPolicySave": {"identityPolicy": {"hasProofSecret": false}, "userErrors": []}}"#,
         ),
@@ -599,7 +599,7 @@ const TRIES: &[Try] = &[
     tried(
         "identityProofSecretRotate",
         Key,
-        r#"mutation { identityProofSecretRotate(input: {}) { userErrors { code } } }"#,
+        "mutation { identityProofSecretRotate(input: {}) { userErrors { code } } }",
         Data(r#"{"identityProofSecretRotate": {"userErrors": []}}"#),
     ),
     tried(
@@ -621,7 +621,7 @@ const TRIES: &[Try] = &[
     tried(
         "mergeProposals",
         Key,
-        r#"{ mergeProposals { totalCount edges { node { id } } } }"#,
+        "{ mergeProposals { totalCount edges { node { id } } } }",
         Data(r#"{"mergeProposals": {"totalCount": 0, "edges": []}}"#),
     ),
     tried(

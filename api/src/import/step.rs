@@ -18,7 +18,9 @@ use super::{
 };
 use crate::{
     base::{Error, Result, Tx, cut, storable},
-    contact::{INGEST_MAX, Incoming, ingest, is_distinct_id_kind},
+    contact::{
+        Definitions, INGEST_MAX, Incoming, admit, conform, definitions, ingest, is_distinct_id_kind,
+    },
     job::{self, Next, Place, Run},
     suppression::suppress,
 };
@@ -164,7 +166,7 @@ struct Said {
     faults: Vec<(usize, Fault)>,
 }
 
-fn said(run: &Run, plan: &Plan, records: &[Record]) -> Said {
+fn said(run: &Run, plan: &Plan, records: &[Record], definitions: &Definitions) -> Said {
     let mut said = Said::default();
     for (at, record) in records.iter().enumerate() {
         let cells = match &record.cells {
@@ -178,7 +180,8 @@ fn said(run: &Run, plan: &Plan, records: &[Record]) -> Said {
         match plan.content {
             ImportContent::Contacts => {
                 let message = format!("{}/{}", run.job.id, record.line);
-                match plan.touch(cell, &message, run.job.created_at) {
+                let touch = plan.touch(cell, &message, run.job.created_at);
+                match touch.and_then(|touch| admitted(definitions, touch)) {
                     Ok(touch) => said.touches.push((at, touch)),
                     Err(fault) => said.faults.push((at, fault)),
                 }
@@ -192,9 +195,21 @@ fn said(run: &Run, plan: &Plan, records: &[Record]) -> Said {
     said
 }
 
+/// Holds a line to a locked schema of traits.
+fn admitted(definitions: &Definitions, touch: Incoming) -> Result<Incoming, Fault> {
+    match admit(definitions, &touch.traits) {
+        Ok(()) => Ok(touch),
+        Err(refused) => Err(Fault {
+            field: Some(format!("traits.{}", refused.key)),
+            reason: refused.message(),
+        }),
+    }
+}
+
 /// Takes a batch, and notes how far that was.
 async fn batch(run: &Run, plan: &Plan, cursor: Cursor, parsed: Parsed) -> Result<Cursor> {
-    let said = said(run, plan, &parsed.records);
+    let known = run.cx.write(async |tx| definitions(tx).await).await?;
+    let said = said(run, plan, &parsed.records, &known);
     let mut behind = cursor;
     behind.bytes += i64::try_from(parsed.bytes).unwrap_or_default();
     behind.line = parsed.line;
@@ -253,6 +268,8 @@ async fn take(
             let taken = if plan.dry_run {
                 vec![true; touches.len()]
             } else {
+                let mut touches = touches.clone();
+                conform(tx, &mut touches, None).await?;
                 let done = ingest(tx, &touches).await?;
                 done.iter().map(|done| done.contact_id.is_some()).collect()
             };

@@ -257,6 +257,10 @@ async fn the_stream_shows_what_its_reader_may_see() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it asks for what PostgreSQL alone can tell"
+)]
 async fn a_page_of_the_stream_walks_indexes_alone() -> anyhow::Result<()> {
     on_postgres(async |kit| {
         let acme = kit.tenant("acme").await?;

@@ -85,7 +85,7 @@ const MANAGING: &[(&str, &str)] = &[
     ),
     (
         "identityPolicySave",
-        r#"(input: {proofRequired: false}) { userErrors { message } }"#,
+        "(input: {proofRequired: false}) { userErrors { message } }",
     ),
     (
         "identityProofSecretRotate",

@@ -142,7 +142,7 @@ async fn observe(tx: &Tx, spells: BTreeMap<Said, Spell>) -> Result<()> {
     let mut rows: Vec<_> = spells
         .into_iter()
         .map(|((contact, identifier, key, text, rank, source), spell)| {
-            let identifier = identifier.map(|id| id.uuid());
+            let identifier = identifier.map(Id::uuid);
             let named = json!([contact.uuid(), identifier, key, text, rank, source]);
             trait_observation::ActiveModel {
                 id: Set(tx.new_id()),

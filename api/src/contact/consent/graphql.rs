@@ -40,7 +40,7 @@ pub enum ConsentChannel {
     Sms,
     /// Notifications of an app or a browser.
     Push,
-    /// WhatsApp.
+    /// A message by `WhatsApp`.
     Whatsapp,
     /// Telephone calls.
     Phone,

@@ -45,7 +45,7 @@ impl TouchpointFilter {
 /// A field of the stored touch, as text.
 fn field(key: &str) -> Expr {
     let touch = Expr::col((touchpoint::Entity, touchpoint::Column::Touch));
-    touch.binary(BinOper::Custom("->>".into()), Expr::value(key))
+    touch.binary(BinOper::Custom("->>"), Expr::value(key))
 }
 
 /// [`Touch::kind`](crate::contact::touch::Touch::kind), as the database asks it.

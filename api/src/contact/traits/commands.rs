@@ -83,11 +83,10 @@ async fn note(tx: &Tx, definitions: &Definitions, touches: &[Incoming]) -> Resul
             Some(known) if known.last_seen_at + SEEN_GRANULARITY <= tx.now() => {
                 seen.insert(key);
             }
-            Some(_) => {}
             None if definitions.known.len() + new.len() < DEFINITIONS_MAX => {
                 new.entry(key).or_insert(kind);
             }
-            None => {}
+            Some(_) | None => {}
         }
     }
     if new.is_empty() && seen.is_empty() {

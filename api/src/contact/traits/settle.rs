@@ -27,7 +27,7 @@ const CONTACTS_AT_ONCE: u64 = 200;
 type DefinitionId = Id<trait_definition::Entity>;
 
 /// Goes on with one definition whose winners are to be chosen anew; gives how many contacts that was about, and one for its end.
-pub(in crate::contact) fn due<'a>(env: &'a Arc<Env>) -> Fut<'a, Result<usize>> {
+pub(in crate::contact) fn due(env: &Arc<Env>) -> Fut<'_, Result<usize>> {
     Box::pin(async move {
         use trait_definition::Column;
         let next = env
