@@ -40,7 +40,7 @@ pub enum ConsentChannel {
     Sms,
     /// Notifications of an app or a browser.
     Push,
-    /// A message by `WhatsApp`.
+    /// Whatsapp messages.
     Whatsapp,
     /// Telephone calls.
     Phone,
