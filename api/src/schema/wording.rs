@@ -139,7 +139,7 @@ mod tests {
                 "Invalid value for argument \"input.events.0.event\", expected type \"String\"",
             ),
             (
-                "Invalid value for argument \"input\", unknown field \"secret\" of type \"TrackInput\"",
+                "Invalid value for argument \"input\", unknown field \"covert\" of type \"TrackInput\"",
                 "Invalid value for argument \"input\", unknown field \"…\" of type \"TrackInput\"",
             ),
             (
