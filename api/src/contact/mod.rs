@@ -55,6 +55,7 @@ pub use graphql::{
 pub use proof::Proofs;
 pub use queries::{
     distinct_ids, families, family, find_by, listed, merges_about, root, roots, traits,
+    visible_traits,
 };
 pub use relationship::{
     RelatedArgs, RelationshipDirection, RelationshipEndInput, RelationshipFilter, RelationshipKind,
@@ -67,7 +68,7 @@ pub use rules::{
 pub use touch::touch;
 pub use traits::{
     Definition, Definitions, Refused, TraitDefinition, TraitMutation, TraitObservation, TraitQuery,
-    admit, conform, definitions, history as trait_history, rank,
+    admit, conform, definitions, hidden_from, history as trait_history, rank,
 };
 pub use whom::hold;
 

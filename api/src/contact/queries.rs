@@ -14,8 +14,8 @@ use sea_orm::{
 };
 use serde_json::{Map, Value};
 
-use super::rules::is_distinct_id_kind;
-use crate::base::{Result, Rows, Scope};
+use super::{rules::is_distinct_id_kind, traits::readable};
+use crate::base::{Actor, Result, Rows, Scope};
 
 /// The contact that `id` names today: itself, or the root that absorbed it.
 pub async fn root(scope: &Scope, id: ContactId) -> Result<Option<contact::Model>> {
@@ -132,8 +132,18 @@ pub async fn traits(
     traits_among(scope, roots, Condition::all()).await
 }
 
+/// Each root's traits that `actor` may see.
+pub async fn visible_traits(
+    scope: &Scope,
+    actor: &Actor,
+    roots: &[ContactId],
+) -> Result<HashMap<ContactId, Map<String, Value>>> {
+    let visible = readable(scope, actor, contact_trait::Column::Key);
+    traits_among(scope, roots, visible).await
+}
+
 /// Each root's traits that meet `narrow`.
-pub(super) async fn traits_among(
+async fn traits_among(
     scope: &Scope,
     roots: &[ContactId],
     narrow: Condition,

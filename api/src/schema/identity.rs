@@ -551,7 +551,8 @@ async fn conflicts(
     ctx: &Context<'_>,
     ids: &[ContactId],
 ) -> async_graphql::Result<Vec<TraitConflict>> {
-    let traits = contact::traits(&ctx.cx()?.db(), ids).await?;
+    let cx = ctx.cx()?;
+    let traits = contact::visible_traits(&cx.db(), cx.actor(), ids).await?;
     let said: Vec<_> = ids.iter().filter_map(|id| traits.get(id)).collect();
     let keys: BTreeSet<&String> = said.iter().flat_map(|traits| traits.keys()).collect();
     let conflict = |key: &String| {

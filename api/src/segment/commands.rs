@@ -63,6 +63,7 @@ pub async fn save(tx: &Tx, new: &Saved) -> Result<segment::Model> {
     if let Some(rule) = &new.rule {
         rules::check(rule, &states)?;
         queries::can_be_asked(tx, rule)?;
+        queries::may_be_asked(tx, tx.actor(), rule).await?;
     }
     // All are held: two rules that are saved at once could make a circle.
     let held = all_held(tx).await?;

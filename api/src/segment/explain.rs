@@ -13,7 +13,7 @@ use super::{
     select::{Question, Reach},
 };
 use crate::{
-    base::{Cx, Error, Planning, Result, Scope, instant},
+    base::{Actor, Cx, Error, Planning, Result, Scope, instant},
     contact as contact_room,
 };
 
@@ -71,7 +71,7 @@ pub async fn explain(
                             members: &members,
                         },
                     };
-                    tell(&question, rule, contact.id).await?
+                    tell(&question, cx.actor(), rule, contact.id).await?
                 }
             };
             Ok((member.map(|row| row.entered_at), told))
@@ -85,7 +85,12 @@ pub async fn explain(
     })
 }
 
-async fn tell(question: &Question<'_>, rule: &Rule, contact: ContactId) -> Result<Vec<Told>> {
+async fn tell(
+    question: &Question<'_>,
+    actor: &Actor,
+    rule: &Rule,
+    contact: ContactId,
+) -> Result<Vec<Told>> {
     let scope = question.scope;
     let (leaves, row) = question.told(rule, contact)?;
     let found = scope
@@ -95,7 +100,7 @@ async fn tell(question: &Question<'_>, rule: &Rule, contact: ContactId) -> Resul
         .first()
         .and_then(|rows| rows.first())
         .ok_or(Error::NotFound)?;
-    let traits = contact_room::traits(scope, &[contact]).await?;
+    let traits = contact_room::visible_traits(scope, actor, &[contact]).await?;
     let traits = traits.get(&contact);
     let identifiers = scope
         .find::<contact_identifier::Entity>()

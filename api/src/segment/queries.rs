@@ -11,7 +11,10 @@ use super::{
     rules::Rule,
     select::{Question, Reach, Who},
 };
-use crate::base::{Cx, Module, Result, Rows, Scope, SortBy, State};
+use crate::{
+    base::{Actor, Cx, Error, Module, Result, Rows, Scope, SortBy, State},
+    contact as contact_room,
+};
 
 pub use batch::{Reads, page_of};
 
@@ -62,6 +65,25 @@ pub const fn newest_first() -> SortBy<segment::Entity> {
     }
 }
 
+/// Fails for a rule about a trait that `actor` may not see: who is in the segment would tell it.
+pub(super) async fn may_be_asked(scope: &Scope, actor: &Actor, rule: &Rule) -> Result<()> {
+    let keys: Vec<&str> = rule
+        .walk()
+        .into_iter()
+        .filter_map(|(_, part)| match part {
+            Rule::Trait(filter) => Some(filter.key.as_str()),
+            _ => None,
+        })
+        .collect();
+    match contact_room::hidden_from(scope, actor, &keys).await? {
+        None => Ok(()),
+        Some(key) => Err(Error::invalid(
+            "rule",
+            format!("the trait {key:?} is personal: it takes the scope contacts:pii"),
+        )),
+    }
+}
+
 /// How many contacts a rule holds of now, and some of them.
 pub struct Estimate {
     pub count: u64,
@@ -75,6 +97,7 @@ pub async fn estimate(cx: &Cx, rule: &Rule) -> Result<Estimate> {
     super::rules::check(rule, &states)?;
     let scope = cx.db();
     can_be_asked(&scope, rule)?;
+    may_be_asked(&scope, cx.actor(), rule).await?;
     let question = Question {
         scope: &scope,
         now: cx.now(),

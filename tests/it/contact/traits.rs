@@ -165,6 +165,33 @@ async fn a_personal_trait_is_seen_and_searched_by_few() -> anyhow::Result<()> {
         }
         let me = ask(&kit, &own, "{ me { traits } }", json!({})).await;
         assert_eq!(me["me"]["traits"], json!({"plan": "pro", "salary": 5000}));
+        // Nor by way of a merge, or of a segment.
+        let bob = upsert(&kit, &acme, json!({"externalId": "bob", "traits": {"salary": 1, "plan": "free"}})).await;
+        let estimate = "{ segmentEstimate(rule: {trait: {key: \"salary\", gt: 4000}}) { count } }";
+        let saved = "mutation { segmentSave(input: {key: \"rich\", rule: {trait: {key: \"salary\", gt: 4000}}}) { segment { key } userErrors { code field } } }";
+        let preview = "query($ids: [ID!]!) { contactMergePreview(contactIds: $ids) { conflicts { key } } }";
+        let explain = "query($id: ID!) { segmentExplain(key: \"rich\", contactId: $id) { nodes { seen } } }";
+        let few = kit.key(&acme, &["contacts:write", "segments:write", "events:read"]).await?;
+        let refused = kit.gql(&few, estimate, json!({})).await;
+        assert_eq!(refused["errors"][0]["extensions"]["code"], "BAD_USER_INPUT", "{refused}");
+        let data = ask(&kit, &few, saved, json!({})).await;
+        assert_eq!(
+            data["segmentSave"],
+            json!({"segment": null, "userErrors": [{"code": "INVALID", "field": "rule"}]})
+        );
+        let data = ask(&kit, &acme.secret_key, estimate, json!({})).await;
+        assert_eq!(data["segmentEstimate"]["count"], 1);
+        let data = ask(&kit, &acme.secret_key, saved, json!({})).await;
+        assert_eq!(data["segmentSave"]["userErrors"], json!([]));
+        for (credential, keys, seen) in [
+            (&acme.secret_key, json!([{"key": "plan"}, {"key": "salary"}]), json!(5000)),
+            (&few, json!([{"key": "plan"}]), Value::Null),
+        ] {
+            let data = ask(&kit, credential, preview, json!({"ids": [ann, bob]})).await;
+            assert_eq!(data["contactMergePreview"]["conflicts"], keys);
+            let data = ask(&kit, credential, explain, json!({"id": ann})).await;
+            assert_eq!(data["segmentExplain"]["nodes"][0]["seen"]["value"], seen);
+        }
         Ok(())
     })
     .await

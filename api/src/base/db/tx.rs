@@ -23,8 +23,8 @@ use super::{
     scope::{Place, key},
 };
 use crate::base::{
-    CAUSATION_DEPTH_MAX, Clock, Env, Held, Ids, Memory, Module, NewEvent, REVOCATIONS, Result, Rng,
-    Secrets, cx::Asker, event::partition,
+    Actor, CAUSATION_DEPTH_MAX, Clock, Env, Held, Ids, Memory, Module, NewEvent, REVOCATIONS,
+    Result, Rng, Secrets, cx::Asker, event::partition,
 };
 
 /// Rows an insert statement may hold: both databases bound the parameters of one statement.
@@ -111,9 +111,12 @@ impl Tx {
     pub const fn modules(&self) -> &'static [&'static Module] {
         self.modules
     }
+    pub fn actor(&self) -> &Actor {
+        &self.asker.actor
+    }
     /// Who asked for this, in one text.
     pub fn principal(&self) -> String {
-        self.asker.actor.principal()
+        self.actor().principal()
     }
     pub const fn rng(&self) -> &Rng {
         &self.rng

@@ -8,8 +8,8 @@ use std::{
 
 use async_graphql::{Context, dataloader::Loader};
 use entity::{
-    ContactId, EventId, Id, consent, contact, contact_identifier, contact_trait, event,
-    merge_record, relationship, touchpoint, trait_observation,
+    ContactId, EventId, Id, consent, contact, contact_identifier, event, merge_record,
+    relationship, touchpoint, trait_observation,
 };
 use sea_orm::Condition;
 use serde_json::{Map, Value};
@@ -22,7 +22,6 @@ use crate::{
         lists::Lists,
         queries::{self, EventsWanted},
         relationship::{Walk, Walks},
-        traits::readable,
     },
 };
 
@@ -145,8 +144,7 @@ impl Loader<ContactId> for Traits {
 
     async fn load(&self, roots: &[ContactId]) -> Loaded<ContactId, Arc<Map<String, Value>>> {
         let scope = self.0.db();
-        let visible = readable(&scope, self.0.actor(), contact_trait::Column::Key);
-        let traits = queries::traits_among(&scope, roots, visible).await?;
+        let traits = queries::visible_traits(&scope, self.0.actor(), roots).await?;
         Ok(traits
             .into_iter()
             .map(|(root, traits)| (root, Arc::new(traits)))

@@ -15,7 +15,7 @@ mod settle;
 
 pub use commands::conform;
 pub use graphql::{TraitDefinition, TraitMutation, TraitObservation, TraitQuery, history};
-pub use queries::definitions;
 pub(super) use queries::readable;
+pub use queries::{definitions, hidden_from};
 pub use rules::{Definition, Definitions, Refused, admit, rank};
 pub(super) use settle::due;

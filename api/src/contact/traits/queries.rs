@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use entity::{trait_definition, trait_schema};
-use sea_orm::{ColumnTrait, Condition};
+use sea_orm::{ColumnTrait, Condition, QueryFilter as _, QueryOrder as _};
 
 use super::rules::{Definition, Definitions};
 use crate::base::{Actor, Result, Scope, Tx};
@@ -37,6 +37,9 @@ pub(super) fn definition(row: &trait_definition::Model) -> Result<Definition> {
     })
 }
 
+/// The scope that shows personal traits.
+const PERSONAL: &str = "contacts:pii";
+
 /// Which traits `actor` may see, by the column that holds their keys: all but the personal ones, unless it holds `contacts:pii`. A
 /// contact gets to itself alone, and sees all of itself.
 pub(in crate::contact) fn readable<C: ColumnTrait>(
@@ -44,7 +47,7 @@ pub(in crate::contact) fn readable<C: ColumnTrait>(
     actor: &Actor,
     key: C,
 ) -> Condition {
-    if actor.holds("contacts:pii") || matches!(actor, Actor::Contact { .. }) {
+    if actor.holds(PERSONAL) || matches!(actor, Actor::Contact { .. }) {
         return Condition::all();
     }
     let mut personal = scope.subquery::<trait_definition::Entity>();
@@ -52,4 +55,20 @@ pub(in crate::contact) fn readable<C: ColumnTrait>(
         .column(trait_definition::Column::Key.as_column_ref())
         .and_where(trait_definition::Column::Pii.eq(true));
     Condition::all().add(key.not_in_subquery(personal))
+}
+
+/// The first of these traits that `actor` may not see, if there is one.
+pub async fn hidden_from(scope: &Scope, actor: &Actor, keys: &[&str]) -> Result<Option<String>> {
+    use trait_definition::Column;
+    if keys.is_empty() || actor.holds(PERSONAL) {
+        return Ok(None);
+    }
+    let personal = scope
+        .find::<trait_definition::Entity>()
+        .filter(Column::Pii.eq(true))
+        .filter(Column::Key.is_in(keys.iter().copied()))
+        .order_by_asc(Column::Key)
+        .one()
+        .await?;
+    Ok(personal.map(|row| row.key))
 }
