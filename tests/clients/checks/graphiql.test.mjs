@@ -120,7 +120,9 @@ test("the editor completes what the schema has: its workers run", async () => {
 test("a subscription shows a nudge when it comes, by the credential in connectionParams", async () => {
   const happens = await nudgeFor(demo, "graphiql_nudge");
   await signIn(demo.ready.contactToken);
-  await write(".graphiql-query-editor", "subscription { nudges { ... on NudgeDelivered { delivery { content { title } } } } }");
+  await write(".graphiql-query-editor", "subscription Watch { nudges { ... on NudgeDelivered { delivery { content { title } } } } }");
+  // GraphiQL reads what kind of operation it is a moment after the last key; the tab's title tells that it did.
+  await page.locator(".graphiql-tabs").getByText("Watch").waitFor();
   await page.click(".graphiql-execute-button");
   await page.waitForSelector('[aria-label="Stop query (Ctrl-Enter)"], .graphiql-execute-button[aria-label^="Stop"]');
   await happens();
