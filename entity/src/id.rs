@@ -91,7 +91,14 @@ impl<T> Id<T> {
 impl<T: Named> Id<T> {
     pub fn parse(text: &str) -> Option<Self> {
         let (prefix, digits) = text.rsplit_once('_')?;
-        if prefix != T::PREFIX || digits.len() != 26 {
+        (prefix == T::PREFIX).then(|| Self::of_digits(digits))?
+    }
+}
+
+impl<T> Id<T> {
+    /// Reads the 26 digits of a TypeID.
+    pub fn of_digits(digits: &str) -> Option<Self> {
+        if digits.len() != 26 {
             return None;
         }
         let mut bits = 0_u128;

@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::{Id, TenantId, TenantOwned};
+use crate::{Id, Named, TenantId, TenantOwned};
 
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -19,6 +19,10 @@ pub struct Model {
 }
 
 impl ActiveModelBehavior for ActiveModel {}
+
+impl Named for Entity {
+    const PREFIX: &'static str = "size";
+}
 
 impl TenantOwned for Entity {
     const TENANT: Column = Column::TenantId;

@@ -67,8 +67,31 @@ pub struct Seeing<'a> {
 pub struct TimelineRow {
     pub source: &'static TimelineSource,
     pub id: Uuid,
+    /// Whose it is, as the row names it.
+    pub contact: Uuid,
     pub at: DateTime<Utc>,
     pub details: Map<String, Value>,
+}
+
+/// Ahead of the id of what an item shows: the item's own id.
+const ITEM: &str = "item_";
+
+impl TimelineRow {
+    /// The id of the row that it shows.
+    pub fn row_id(&self) -> String {
+        (self.source.id)(self.id)
+    }
+    /// Its own id, as the schema shows it: its row's, under a prefix.
+    pub fn shown(&self) -> String {
+        format!("{ITEM}{}", self.row_id())
+    }
+}
+
+/// An item's id, read: its row's id, as it is shown and as it is.
+fn told(shown: &str) -> Option<(&str, Uuid)> {
+    let row = shown.strip_prefix(ITEM)?;
+    let (_, digits) = row.rsplit_once('_')?;
+    Some((row, Id::<()>::of_digits(digits)?.uuid()))
 }
 
 /// Which items, and how many of each root.
@@ -105,14 +128,62 @@ impl Seeing<'_> {
         members: &SelectStatement,
         wanted: &TimelineWanted,
     ) -> Result<HashMap<Uuid, Vec<TimelineRow>>> {
-        let sources = self.sources(&wanted.kinds);
-        let slots = Slots::of(&sources);
         let Some(page) = self.statement(roots, members, wanted) else {
             return Ok(HashMap::new());
         };
+        let mut items = self.read(&self.sources(&wanted.kinds), &page).await?;
+        let rows = usize::try_from(wanted.rows).unwrap_or(usize::MAX);
+        for items in items.values_mut() {
+            items.sort_unstable_by_key(|item| (item.at, item.id));
+            if !wanted.oldest {
+                items.reverse();
+            }
+            items.truncate(rows);
+        }
+        Ok(items)
+    }
+
+    /// The items of these ids, as [`TimelineRow::shown`] makes them, that the caller may see. One whose row names two contacts is
+    /// found for each.
+    pub async fn items(&self, shown: &[String]) -> Result<HashMap<String, Vec<TimelineRow>>> {
+        let ids: Vec<(&str, Uuid)> = shown.iter().filter_map(|id| told(id)).collect();
+        let sources = self.sources(&[]);
+        let slots = Slots::of(&sources);
+        let parts = sources.iter().enumerate().filter_map(|(place, source)| {
+            let own = ids.iter().filter(|(id, uuid)| (source.id)(*uuid) == **id);
+            let own: Vec<Uuid> = own.map(|(_, uuid)| *uuid).collect();
+            if own.is_empty() {
+                return None;
+            }
+            let each = self.scope.first_of_named(
+                &self.scope.members(&own),
+                (source.table, "id", None),
+                self.narrowed(source),
+                &[],
+                1,
+            );
+            Some(slots.select(each.select, each.rows, place, source))
+        });
+        let Some(all) = union(parts) else {
+            return Ok(HashMap::new());
+        };
+        let mut items: HashMap<String, Vec<TimelineRow>> = HashMap::new();
+        for row in self.read(&sources, &all).await?.into_values().flatten() {
+            items.entry(row.shown()).or_default().push(row);
+        }
+        Ok(items)
+    }
+
+    /// Runs a statement of [`Slots::select`]s over these sources: the items of each root.
+    async fn read(
+        &self,
+        sources: &[&'static TimelineSource],
+        statement: &SelectStatement,
+    ) -> Result<HashMap<Uuid, Vec<TimelineRow>>> {
+        let slots = Slots::of(sources);
         let found = self
             .scope
-            .read_all(vec![self.scope.read(&page)], Planning::Once)
+            .read_all(vec![self.scope.read(statement)], Planning::Once)
             .await?;
         let mut items: HashMap<Uuid, Vec<TimelineRow>> = HashMap::new();
         for cells in found.iter().flatten() {
@@ -124,16 +195,9 @@ impl Seeing<'_> {
                 source,
                 id: cells.uuid(2)?,
                 at: cells.instant(3)?,
+                contact: cells.uuid(4)?,
                 details: slots.details(cells, source)?,
             });
-        }
-        let rows = usize::try_from(wanted.rows).unwrap_or(usize::MAX);
-        for items in items.values_mut() {
-            items.sort_unstable_by_key(|item| (item.at, item.id));
-            if !wanted.oldest {
-                items.reverse();
-            }
-            items.truncate(rows);
         }
         Ok(items)
     }
@@ -237,8 +301,8 @@ struct Slots {
     texts: usize,
 }
 
-/// Columns ahead of the slots: root, source, id and instant.
-const OWN: usize = 4;
+/// Columns ahead of the slots: root, source, id, instant and contact.
+const OWN: usize = 5;
 
 impl Slots {
     fn of(sources: &[&TimelineSource]) -> Self {
@@ -267,7 +331,8 @@ impl Slots {
         select
             .expr_as(Expr::cust(place.to_string()), "source")
             .expr_as(column("id"), "id")
-            .expr_as(column(source.at), "at");
+            .expr_as(column(source.at), "at")
+            .expr_as(column(source.contact), "contact");
         let mut ids = 0;
         for (_, detail) in source.details {
             if let Detail::Id(name, _) = detail {

@@ -18,5 +18,5 @@ pub use plan::{ContactNeeds, ContactPart, ContactRow, ContactRows, members};
 pub use touchpoints::{TouchpointFilter, touchpoints};
 pub use types::{
     Attribution, ContactKey, ContactOrder, ContactOrderField, ContactStatus, Identifier,
-    IdentifierKind, IdentifierVerification, Touch,
+    IdentifierKind, IdentifierVerification, Touchpoint,
 };

@@ -49,7 +49,7 @@ pub use graphql::{
     AliasInput, Attribution, ContactFilter, ContactKey, ContactNeeds, ContactOrder,
     ContactOrderField, ContactPart, ContactRow, ContactRows, ContactStatus, ContactUpdateInput,
     ContactUpsertInput, EventFilter, EventsKey, Identifier, IdentifierKind, IdentifierVerification,
-    IdentifyInput, Loaders, Saying, Touch, TouchpointFilter, TrackBatchInput, TrackInput,
+    IdentifyInput, Loaders, Saying, Touchpoint, TouchpointFilter, TrackBatchInput, TrackInput,
     TraitFilter, members, touchpoints,
 };
 pub use proof::Proofs;
@@ -67,8 +67,9 @@ pub use rules::{
 };
 pub use touch::touch;
 pub use traits::{
-    Definition, Definitions, Refused, TraitDefinition, TraitMutation, TraitObservation, TraitQuery,
-    admit, conform, definitions, hidden_from, history as trait_history, rank,
+    Definition, Definitions, Observations, Refused, TraitDefinition, TraitMutation,
+    TraitObservation, TraitQuery, admit, conform, definitions, hidden_from,
+    history as trait_history, rank,
 };
 pub use whom::hold;
 

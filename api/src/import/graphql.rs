@@ -72,11 +72,21 @@ impl From<Counts> for ImportCounts {
 }
 
 /// A line that was not taken.
-struct ImportReject(import_reject::Model);
+pub struct ImportReject(import_reject::Model);
+
+impl From<import_reject::Model> for ImportReject {
+    fn from(row: import_reject::Model) -> Self {
+        Self(row)
+    }
+}
 
 /// A line that was not taken.
 #[Object]
 impl ImportReject {
+    /// The line's id.
+    pub(crate) async fn id(&self) -> ID {
+        self.0.id.to_string().into()
+    }
     /// Which line, from 1; of CSV the heading is the first.
     async fn line(&self) -> i64 {
         self.0.line
@@ -156,7 +166,7 @@ impl Import {
         let rows = queries::rejects(&scope, self.0.id);
         Ok(page(cx, &list, rows, sort, args)
             .await?
-            .listing(ImportReject))
+            .listing(ImportReject::from))
     }
     /// All lines that were not taken, as CSV. Whoever holds the link may download them, for 15 minutes: ask again for a fresh one.
     async fn rejects_url(&self, ctx: &Context<'_>) -> async_graphql::Result<Url> {

@@ -15,7 +15,7 @@ mod rules;
 mod step;
 
 pub use commands::{BYTES_MAX, append, complete};
-pub use graphql::{Import, ImportMutation as Mutation, ImportQuery as Query};
+pub use graphql::{Import, ImportMutation as Mutation, ImportQuery as Query, ImportReject};
 pub use queries::{KIND, Named, find, rejects, rejects_csv};
 
 use chrono::TimeDelta;

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use async_graphql::{Context, ID, Interface, Object};
 use entity::{
-    ContactId, EventId, Id, TenantId, account, api_key, audit_entry, contact_identifier,
-    dead_letter, erasure, identity_block, issuer, job, merge_proposal, merge_record, metric,
-    nudge_delivery, operation, posthog_connection, relationship, tenant, trait_definition,
+    ContactId, EventId, Id, TenantId, account, api_key, audit_entry, consent, contact_identifier,
+    dead_letter, erasure, identity_block, import_reject, issuer, job, merge_proposal, merge_record,
+    metric, nudge_delivery, operation, posthog_connection, relationship, segment_size, tenant,
+    touchpoint, trait_definition, trait_observation,
 };
 
 use super::{
@@ -17,16 +18,16 @@ use super::{
     identity::{IdentityBlock, MergeProposal, MergeRecord},
     operation::Operation,
     relationship::Relationship,
-    segment::Segment,
-    timeline::{Length, Part, Timelines},
+    segment::{Segment, SegmentSize},
+    timeline::{self, Length, Part, TimelineItem, Timelines},
 };
 use crate::{
     base::{
         Actor, Batch, Cx, Error, Result,
         gql::{self, ById, CxExt, Need},
     },
-    contact::{Identifier, Loaders, TraitDefinition},
-    import::{self, Import},
+    contact::{self, Consent, Identifier, Loaders, Touchpoint, TraitDefinition, TraitObservation},
+    import::{self, Import, ImportReject},
     job::Job,
     nudge::{self, Nudge, NudgeDelivery, NudgeVersion},
     posthog::{Metric, PosthogConnection},
@@ -49,6 +50,7 @@ pub enum Node {
     Account(Account),
     ApiKey(ApiKey),
     AuditEntry(AuditEntry),
+    Consent(Consent),
     Contact(Contact),
     DeadLetter(DeadLetter),
     Erasure(Erasure),
@@ -56,6 +58,7 @@ pub enum Node {
     Identifier(Identifier),
     IdentityBlock(IdentityBlock),
     Import(Import),
+    ImportReject(ImportReject),
     Issuer(Issuer),
     Job(Job),
     MergeProposal(MergeProposal),
@@ -66,61 +69,99 @@ pub enum Node {
     NudgeVersion(NudgeVersion),
     Operation(Operation),
     PosthogIntegration(PosthogConnection),
-    Segment(Segment),
     Relationship(Relationship),
+    Segment(Segment),
+    SegmentSize(SegmentSize),
     Tenant(Tenant),
+    TimelineItem(TimelineItem),
+    Touchpoint(Touchpoint),
     TraitDefinition(TraitDefinition),
+    TraitObservation(TraitObservation),
 }
 
-/// One request's batches of rows that `node` and `nodes` ask for by their ids, and of what stands at the roof.
-pub struct Found {
-    accounts: Batch<ById, Id<account::Entity>>,
-    api_keys: Batch<ById, Id<api_key::Entity>>,
-    audit_entries: Batch<ById, Id<audit_entry::Entity>>,
-    blocks: Batch<ById, Id<identity_block::Entity>>,
-    dead_letters: Batch<ById, Id<dead_letter::Entity>>,
-    deliveries: Batch<ById, Id<nudge_delivery::Entity>>,
-    erasures: Batch<ById, Id<erasure::Entity>>,
-    identifiers: Batch<ById, Id<contact_identifier::Entity>>,
-    integrations: Batch<ById, Id<posthog_connection::Entity>>,
-    issuers: Batch<ById, Id<issuer::Entity>>,
-    jobs: Batch<ById, Id<job::Entity>>,
-    merges: Batch<ById, Id<merge_record::Entity>>,
-    metrics: Batch<ById, Id<metric::Entity>>,
-    operations: Batch<ById, Id<operation::Entity>>,
-    proposals: Batch<ById, Id<merge_proposal::Entity>>,
-    relationships: Batch<ById, Id<relationship::Entity>>,
-    tenants: Batch<ById, Id<tenant::Entity>>,
-    pub(super) timeline_lengths: Batch<Timelines, Length>,
-    pub(super) timelines: Batch<Timelines, Part>,
-    trait_definitions: Batch<ById, Id<trait_definition::Entity>>,
+/// Declares what `node` loads by its id as it lies in its table: of which entity, who may ask for it, and what shows it. Rows of
+/// `theirs` are about a contact, and a contact's token gets to its own.
+macro_rules! by_id {
+    (
+        plain { $($plain:ident: $entity:ident, $need:ident => $shown:ident;)+ }
+        theirs { $($own:ident: $theirs:ident, $own_need:ident => $own_shown:ident;)+ }
+    ) => {
+        /// One request's batches of rows that `node` and `nodes` ask for by their ids, and of what stands at the roof.
+        pub struct Found {
+            api_keys: Batch<ById, Id<api_key::Entity>>,
+            observations: Batch<contact::Observations, Id<trait_observation::Entity>>,
+            tenants: Batch<ById, Id<tenant::Entity>>,
+            pub(super) timeline_items: Batch<Timelines, String>,
+            pub(super) timeline_lengths: Batch<Timelines, Length>,
+            pub(super) timelines: Batch<Timelines, Part>,
+            $($plain: Batch<ById, Id<$entity::Entity>>,)+
+            $($own: Batch<ById, Id<$theirs::Entity>>,)+
+        }
+
+        impl Found {
+            pub fn new(cx: &Cx) -> Arc<Self> {
+                let rows = || ById(cx.clone());
+                Arc::new(Self {
+                    api_keys: Batch::new(rows()),
+                    observations: Batch::new(contact::Observations(cx.clone())),
+                    tenants: Batch::new(rows()),
+                    timeline_items: Batch::new(Timelines(cx.clone())),
+                    timeline_lengths: Batch::new(Timelines(cx.clone())),
+                    timelines: Batch::new(Timelines(cx.clone())),
+                    $($plain: Batch::new(rows()),)+
+                    $($own: Batch::new(rows()),)+
+                })
+            }
+
+            /// The object of this id, if it is one that is shown as it lies in its table. The outer `None`: it is another's.
+            async fn by_id(
+                &self,
+                ctx: &Context<'_>,
+                id: &ID,
+            ) -> async_graphql::Result<Option<Option<Node>>> {
+                $(if let Some(id) = Id::parse(id) {
+                    meets(ctx, gql::$need)?;
+                    let row = self.$plain.ask(id).await?;
+                    return Ok(Some(row.map(|row| Node::$shown(row.into()))));
+                })+
+                $(if let Some(id) = Id::parse(id) {
+                    meets(ctx, gql::$own_need)?;
+                    let Some(row) = self.$own.ask(id).await? else {
+                        return Ok(Some(None));
+                    };
+                    let reachable = is_reachable(ctx, Some(row.contact_id)).await?;
+                    return Ok(Some(reachable.then(|| Node::$own_shown(row.into()))));
+                })+
+                Ok(None)
+            }
+        }
+    };
 }
 
-impl Found {
-    pub fn new(cx: &Cx) -> Arc<Self> {
-        let rows = || ById(cx.clone());
-        Arc::new(Self {
-            accounts: Batch::new(rows()),
-            api_keys: Batch::new(rows()),
-            audit_entries: Batch::new(rows()),
-            blocks: Batch::new(rows()),
-            dead_letters: Batch::new(rows()),
-            deliveries: Batch::new(rows()),
-            erasures: Batch::new(rows()),
-            identifiers: Batch::new(rows()),
-            integrations: Batch::new(rows()),
-            issuers: Batch::new(rows()),
-            jobs: Batch::new(rows()),
-            merges: Batch::new(rows()),
-            metrics: Batch::new(rows()),
-            operations: Batch::new(rows()),
-            proposals: Batch::new(rows()),
-            relationships: Batch::new(rows()),
-            tenants: Batch::new(rows()),
-            timeline_lengths: Batch::new(Timelines(cx.clone())),
-            timelines: Batch::new(Timelines(cx.clone())),
-            trait_definitions: Batch::new(rows()),
-        })
+by_id! {
+    plain {
+        accounts: account, CONTACTS_READ => Account;
+        audit_entries: audit_entry, TENANT_READ => AuditEntry;
+        blocks: identity_block, CONTACTS_READ => IdentityBlock;
+        dead_letters: dead_letter, TENANT_READ => DeadLetter;
+        erasures: erasure, PRIVACY_READ => Erasure;
+        integrations: posthog_connection, TENANT_READ => PosthogIntegration;
+        issuers: issuer, TENANT_READ => Issuer;
+        jobs: job, CONTACTS_READ => Job;
+        merges: merge_record, CONTACTS_READ => MergeRecord;
+        metrics: metric, ANALYTICS_READ => Metric;
+        operations: operation, TENANT_READ => Operation;
+        proposals: merge_proposal, CONTACTS_READ => MergeProposal;
+        rejects: import_reject, CONTACTS_READ => ImportReject;
+        relationships: relationship, CONTACTS_READ => Relationship;
+        sizes: segment_size, SEGMENTS_READ => SegmentSize;
+        trait_definitions: trait_definition, CONTACTS_READ => TraitDefinition;
+    }
+    theirs {
+        consents: consent, CONTACT_OR_OWN => Consent;
+        deliveries: nudge_delivery, NUDGES_OR_OWN => NudgeDelivery;
+        identifiers: contact_identifier, CONTACT_OR_OWN => Identifier;
+        touchpoints: touchpoint, CONTACT_OR_OWN => Touchpoint;
     }
 }
 
@@ -190,46 +231,16 @@ pub(super) async fn find(ctx: &Context<'_>, id: &ID) -> async_graphql::Result<Op
 /// Of the types that other fields show by the list, or one a tenant.
 async fn find_more(ctx: &Context<'_>, id: &ID) -> async_graphql::Result<Option<Node>> {
     let found: &Arc<Found> = ctx.data_opt().ok_or(Error::Forbidden)?;
-    if let Some(id) = Id::parse(id) {
-        meets(ctx, gql::NUDGES_OR_OWN)?;
-        let Some(row) = found.deliveries.ask(id).await? else {
-            return Ok(None);
-        };
-        let reachable = is_reachable(ctx, Some(row.contact_id)).await?;
-        return Ok(reachable.then(|| Node::NudgeDelivery(row.into())));
+    if let Some(known) = found.by_id(ctx, id).await? {
+        return Ok(known);
     }
     if let Some(id) = Id::parse(id) {
         meets(ctx, gql::CONTACT_OR_OWN)?;
-        let Some(row) = found.identifiers.ask(id).await? else {
+        let Some(row) = found.observations.ask(id).await? else {
             return Ok(None);
         };
         let reachable = is_reachable(ctx, Some(row.contact_id)).await?;
-        return Ok(reachable.then(|| Node::Identifier(row.into())));
-    }
-    if let Some(id) = Id::parse(id) {
-        meets(ctx, gql::ANALYTICS_READ)?;
-        let row = found.metrics.ask(id).await?;
-        return Ok(row.map(|row| Node::Metric(row.into())));
-    }
-    if let Some(id) = Id::parse(id) {
-        meets(ctx, gql::CONTACTS_READ)?;
-        let row = found.accounts.ask(id).await?;
-        return Ok(row.map(|row| Node::Account(row.into())));
-    }
-    if let Some(id) = Id::parse(id) {
-        meets(ctx, gql::CONTACTS_READ)?;
-        let row = found.relationships.ask(id).await?;
-        return Ok(row.map(|row| Node::Relationship(row.into())));
-    }
-    if let Some(id) = Id::parse(id) {
-        meets(ctx, gql::CONTACTS_READ)?;
-        let row = found.trait_definitions.ask(id).await?;
-        return Ok(row.map(|row| Node::TraitDefinition(row.into())));
-    }
-    if let Some(id) = Id::parse(id) {
-        meets(ctx, gql::CONTACTS_READ)?;
-        let row = found.jobs.ask(id).await?;
-        return Ok(row.map(|row| Node::Job(row.into())));
+        return Ok(reachable.then(|| Node::TraitObservation(row.into())));
     }
     if let Some(id) = Id::<import::Named>::parse(id) {
         meets(ctx, gql::CONTACTS_READ)?;
@@ -237,75 +248,22 @@ async fn find_more(ctx: &Context<'_>, id: &ID) -> async_graphql::Result<Option<N
         return Ok(row.and_then(Import::of).map(Node::Import));
     }
     if let Some(id) = Id::parse(id) {
-        meets(ctx, gql::PRIVACY_READ)?;
-        let row = found.erasures.ask(id).await?;
-        return Ok(row.map(|row| Node::Erasure(row.into())));
-    }
-    if let Some(id) = Id::parse(id) {
-        meets(ctx, gql::CONTACTS_READ)?;
-        let row = found.merges.ask(id).await?;
-        return Ok(row.map(|row| Node::MergeRecord(row.into())));
-    }
-    if let Some(id) = Id::parse(id) {
-        meets(ctx, gql::CONTACTS_READ)?;
-        let row = found.proposals.ask(id).await?;
-        return Ok(row.map(|row| Node::MergeProposal(row.into())));
-    }
-    if let Some(id) = Id::parse(id) {
-        meets(ctx, gql::CONTACTS_READ)?;
-        let row = found.blocks.ask(id).await?;
-        return Ok(row.map(|row| Node::IdentityBlock(row.into())));
-    }
-    if let Some(id) = Id::parse(id) {
         meets(ctx, gql::SEGMENTS_READ)?;
         let row = segment::Reads::of(ctx)?.segments.ask(id).await?;
         return Ok(row.map(|row| Node::Segment(row.into())));
-    }
-    find_managed(ctx, found, id).await
-}
-
-/// Of the types that show how the tenant is run.
-async fn find_managed(
-    ctx: &Context<'_>,
-    found: &Found,
-    id: &ID,
-) -> async_graphql::Result<Option<Node>> {
-    if let Some(id) = Id::parse(id) {
-        meets(ctx, gql::TENANT_READ)?;
-        let row = found.dead_letters.ask(id).await?;
-        return Ok(row.map(|row| Node::DeadLetter(row.into())));
-    }
-    if let Some(id) = Id::parse(id) {
-        meets(ctx, gql::TENANT_READ)?;
-        let row = found.audit_entries.ask(id).await?;
-        return Ok(row.map(|row| Node::AuditEntry(row.into())));
-    }
-    if let Some(id) = Id::parse(id) {
-        meets(ctx, gql::TENANT_READ)?;
-        let row = found.issuers.ask(id).await?;
-        return Ok(row.map(|row| Node::Issuer(row.into())));
-    }
-    if let Some(id) = Id::parse(id) {
-        meets(ctx, gql::TENANT_READ)?;
-        let row = found.operations.ask(id).await?;
-        return Ok(row.map(|row| Node::Operation(row.into())));
     }
     if let Some(id) = Id::parse(id) {
         meets(ctx, gql::TENANT_READ)?;
         let row = found.api_keys.ask(id).await?;
         return Ok(row.map(ApiKey::try_from).transpose()?.map(Node::ApiKey));
     }
-    if let Some(id) = Id::parse(id) {
-        meets(ctx, gql::TENANT_READ)?;
-        let row = found.integrations.ask(id).await?;
-        return Ok(row.map(|row| Node::PosthogIntegration(row.into())));
-    }
     if let Some(id) = TenantId::parse(id) {
         meets(ctx, gql::TENANT_READ)?;
         let row = found.tenants.ask(id).await?;
         return Ok(row.map(|row| Node::Tenant(row.into())));
     }
-    Ok(None)
+    let item = timeline::find(ctx, found, id).await?;
+    Ok(item.map(Node::TimelineItem))
 }
 
 fn meets(ctx: &Context<'_>, need: Need) -> Result<()> {

@@ -155,7 +155,10 @@ fn progress(row: &segment::Model) -> f64 {
 
 /// A segment's size in an hour.
 #[derive(SimpleObject)]
-pub(super) struct SegmentSize {
+pub struct SegmentSize {
+    /// The size's id.
+    #[graphql(owned)]
+    pub(crate) id: ID,
     /// When the hour began.
     hour: Instant,
     /// How many contacts were in the segment after the hour's last change.
@@ -165,6 +168,7 @@ pub(super) struct SegmentSize {
 impl From<segment_size::Model> for SegmentSize {
     fn from(row: segment_size::Model) -> Self {
         Self {
+            id: row.id.to_string().into(),
             hour: row.hour.into(),
             size: row.size,
         }

@@ -20,16 +20,16 @@ use crate::{
 };
 
 /// One thing that happened to a contact, or that was done or said of it.
-pub(super) struct TimelineItem {
+pub struct TimelineItem {
     row: TimelineRow,
 }
 
 /// One thing that happened to a contact, or that was done or said of it.
 #[Object]
 impl TimelineItem {
-    /// The id of what it shows.
-    async fn id(&self) -> ID {
-        (self.row.source.id)(self.row.id).into()
+    /// The item's id; what it shows has one of its own.
+    pub(super) async fn id(&self) -> ID {
+        self.row.shown().into()
     }
     /// What it is: `CONSENT`, `EVENT`, `MERGE`, `NUDGE`, `TOUCH` or `TRAIT`, and what later modules add.
     async fn kind(&self) -> &str {
@@ -47,9 +47,9 @@ impl TimelineItem {
     async fn details(&self) -> Json<&Map<String, Value>> {
         Json(&self.row.details)
     }
-    /// The object that it shows, where that has an id of its own.
+    /// The object that it shows.
     async fn node(&self, ctx: &Context<'_>) -> Option<async_graphql::Result<Node>> {
-        let id = (self.row.source.id)(self.row.id).into();
+        let id = self.row.row_id().into();
         node::find(ctx, &id).await.transpose()
     }
 }
@@ -140,6 +140,30 @@ impl Loader<Length> for Timelines {
         }
         Ok(loaded)
     }
+}
+
+impl Loader<String> for Timelines {
+    type Value = Vec<TimelineRow>;
+    type Error = Arc<Error>;
+
+    async fn load(&self, ids: &[String]) -> Result<HashMap<String, Vec<TimelineRow>>, Arc<Error>> {
+        Ok(self.seeing(&self.0.db()).items(ids).await?)
+    }
+}
+
+/// The item of this id, if the caller gets to it.
+pub(super) async fn find(
+    ctx: &Context<'_>,
+    found: &Found,
+    id: &ID,
+) -> async_graphql::Result<Option<TimelineItem>> {
+    let rows = found.timeline_items.ask(id.to_string()).await?;
+    for row in rows.unwrap_or_default() {
+        if node::is_reachable(ctx, Some(ContactId::from_uuid(row.contact))).await? {
+            return Ok(Some(TimelineItem { row }));
+        }
+    }
+    Ok(None)
 }
 
 /// A page of a root's timeline, the newest first.

@@ -84,6 +84,9 @@ pub enum ConsentBasis {
 /// One statement of what a contact allows.
 #[derive(SimpleObject)]
 pub struct Consent {
+    /// The statement's id.
+    #[graphql(owned)]
+    pub(crate) id: ID,
     /// What it is about, in the tenant's words.
     topic: String,
     /// By which way.
@@ -103,6 +106,7 @@ pub struct Consent {
 impl From<consent::Model> for Consent {
     fn from(row: consent::Model) -> Self {
         Self {
+            id: row.id.to_string().into(),
             topic: row.topic,
             channel: row.channel.into(),
             state: row.state.into(),

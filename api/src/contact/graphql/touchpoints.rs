@@ -9,7 +9,7 @@ use sea_orm::{
 
 use super::{
     Loaders,
-    types::{Touch, TouchKind},
+    types::{TouchKind, Touchpoint},
 };
 use crate::{
     base::{Listing, PageArgs, storable},
@@ -90,8 +90,8 @@ pub async fn touchpoints(
     root: ContactId,
     filter: TouchpointFilter,
     args: PageArgs,
-) -> async_graphql::Result<Listing<Touch>> {
+) -> async_graphql::Result<Listing<Touchpoint>> {
     let narrow = Narrow::new(&filter, filter.condition());
     let page = page_of::<touchpoint::Entity>(ctx, root, "touchpoints", narrow, args).await?;
-    Ok(page.listing(|row| Touch::of(&row.touch, row.occurred_at)))
+    Ok(page.listing(Touchpoint::from))
 }

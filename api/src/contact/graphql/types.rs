@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use entity::{
     contact,
     contact_identifier::{self, Kind, Verification},
+    touchpoint,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -127,7 +128,7 @@ pub enum TouchKind {
 
 /// The campaign, the referrer and the referral behind one visit.
 #[derive(SimpleObject)]
-pub struct Touch {
+pub(super) struct Touch {
     /// When it happened.
     at: Instant,
     /// What brought the visitor, the most telling of it.
@@ -156,11 +157,30 @@ pub struct Touch {
     click_ids: Json<BTreeMap<String, String>>,
 }
 
+/// One visit that something brought.
+#[derive(SimpleObject)]
+pub struct Touchpoint {
+    /// The visit's id.
+    #[graphql(owned)]
+    pub(crate) id: ID,
+    #[graphql(flatten)]
+    touch: Touch,
+}
+
+impl From<touchpoint::Model> for Touchpoint {
+    fn from(row: touchpoint::Model) -> Self {
+        Self {
+            id: row.id.to_string().into(),
+            touch: Touch::of(&row.touch, row.occurred_at),
+        }
+    }
+}
+
 impl Touch {
     fn read(stored: Option<&Value>, at: Option<DateTime<Utc>>) -> Option<Self> {
         Some(Self::of(stored?, at?))
     }
-    pub(in crate::contact) fn of(stored: &Value, at: DateTime<Utc>) -> Self {
+    fn of(stored: &Value, at: DateTime<Utc>) -> Self {
         let stored = touch::Touch::deserialize(stored).unwrap_or_default();
         Self {
             at: at.into(),

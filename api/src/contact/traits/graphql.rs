@@ -129,6 +129,9 @@ impl From<trait_schema::Model> for TraitSchema {
 /// One value of one trait, as it came from one source.
 #[derive(SimpleObject)]
 pub struct TraitObservation {
+    /// The observation's id.
+    #[graphql(owned)]
+    pub(crate) id: ID,
     /// The trait's name.
     key: String,
     /// The value; null where the trait was unset.
@@ -146,6 +149,7 @@ pub struct TraitObservation {
 impl From<trait_observation::Model> for TraitObservation {
     fn from(row: trait_observation::Model) -> Self {
         Self {
+            id: row.id.to_string().into(),
             key: row.key,
             value: Some(row.value).filter(|value| !value.is_null()).map(Json),
             source: row.source,

@@ -1,12 +1,13 @@
 //! What is known of traits, read.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
-use entity::{trait_definition, trait_schema};
+use async_graphql::dataloader::Loader;
+use entity::{Id, trait_definition, trait_observation, trait_schema};
 use sea_orm::{ColumnTrait, Condition, QueryFilter as _, QueryOrder as _};
 
 use super::rules::{Definition, Definitions};
-use crate::base::{Actor, Result, Scope, Tx};
+use crate::base::{Actor, Cx, Error, Result, Scope, Tx};
 
 /// What is known of the tenant's traits, at most a second old.
 pub async fn definitions(tx: &Tx) -> Result<Arc<Definitions>> {
@@ -55,6 +56,29 @@ pub(in crate::contact) fn readable<C: ColumnTrait>(
         .column(trait_definition::Column::Key.as_column_ref())
         .and_where(trait_definition::Column::Pii.eq(true));
     Condition::all().add(key.not_in_subquery(personal))
+}
+
+/// Loads observations by their ids, without those that the caller may not see.
+pub struct Observations(pub Cx);
+
+impl Loader<Id<trait_observation::Entity>> for Observations {
+    type Value = trait_observation::Model;
+    type Error = Arc<Error>;
+
+    async fn load(
+        &self,
+        ids: &[Id<trait_observation::Entity>],
+    ) -> Result<HashMap<Id<trait_observation::Entity>, Self::Value>, Self::Error> {
+        use trait_observation::Column;
+        let scope = self.0.db();
+        let rows = scope
+            .find::<trait_observation::Entity>()
+            .filter(Column::Id.is_in(ids.iter().copied()))
+            .filter(readable(&scope, self.0.actor(), Column::Key))
+            .all()
+            .await?;
+        Ok(rows.into_iter().map(|row| (row.id, row)).collect())
+    }
 }
 
 /// The first of these traits that `actor` may not see, if there is one.

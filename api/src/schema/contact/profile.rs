@@ -13,7 +13,7 @@ use crate::{
     base::{Listing, PageArgs, gql},
     contact::{
         self, Consent, ConsentFilter, RelatedArgs, RelationshipDirection, RelationshipFilter,
-        RelationshipKind, Touch, TouchpointFilter, TraitObservation,
+        RelationshipKind, Touchpoint, TouchpointFilter, TraitObservation,
     },
 };
 
@@ -87,7 +87,7 @@ impl Profile {
         #[graphql(desc = "The last so many of the list, at most 100.")] last: Option<i32>,
         #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
         #[graphql(desc = "Which visits.")] filter: Option<TouchpointFilter>,
-    ) -> async_graphql::Result<Listing<Touch>> {
+    ) -> async_graphql::Result<Listing<Touchpoint>> {
         let args = PageArgs {
             first,
             after,
