@@ -40,6 +40,8 @@ pub mod segment_due;
 pub mod segment_listing;
 pub mod segment_member;
 pub mod segment_size;
+pub mod segment_source;
+pub mod segment_source_member;
 pub mod segment_trigger;
 pub mod suppression;
 pub mod tenant;

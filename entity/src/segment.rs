@@ -40,6 +40,8 @@ pub struct Model {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "Text", rename_all = "snake_case")]
 pub enum State {
+    /// PostHog is being asked for the first time for what the rule names; nobody enters or leaves meanwhile.
+    Waiting,
     /// Contacts are being asked whether they meet a new rule.
     Computing,
     /// Who is in it is known, and follows what happens.

@@ -13,7 +13,7 @@ pub struct Model {
     pub tenant_id: TenantId,
     pub segment_id: Id<crate::segment::Entity>,
     pub kind: Kind,
-    /// The event's name, the trait's key or the segment's key; empty where the kind says all.
+    /// The event's name, the trait's key, the segment's key or the source's id; empty where the kind says all.
     pub name: String,
 }
 
@@ -34,8 +34,10 @@ pub enum Kind {
     Identifier,
     /// Who enters or leaves this segment.
     Segment,
-    /// A set of contacts that PostHog knows was asked for again.
+    /// A set of contacts that PostHog knows.
     Source,
+    /// What an account is, for its members.
+    Account,
     /// A contact that was not there before: the rule may hold of whom nothing is known.
     Anybody,
 }

@@ -65,6 +65,7 @@ export default [
               "SegmentEstimate",
               "SegmentExplainNode",
               "SegmentExplanation",
+              "SegmentSource",
               "StreamLagged",
               "TenantLimits",
               "Touch",

@@ -23,7 +23,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &["base", "contact", "job", "posthog", "suppression"],
     ),
     ("import", &["base", "contact", "job", "suppression"]),
-    ("segment", &["base", "contact"]),
+    ("segment", &["base", "contact", "posthog"]),
     // growth: these never name each other
     ("nudge", &["base", "contact"]),
     // roof

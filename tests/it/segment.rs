@@ -5,3 +5,4 @@ mod live;
 mod random;
 mod rules;
 mod save;
+mod source;

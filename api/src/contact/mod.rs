@@ -30,7 +30,8 @@ mod traits;
 mod whom;
 
 pub use account::{
-    AccountFilter, AccountKey, AccountUpsertInput, members as account_members,
+    AccountFilter, AccountKey, AccountUpsertInput, CHANGED as ACCOUNT_CHANGED,
+    JOINED as ACCOUNT_JOINED, members as account_members, members_of as account_members_of,
     of_contact as accounts, of_key as account_of_key, upsert as account_upsert,
 };
 pub use commands::{INGEST_MAX, Incoming, Ingested, Link, TraitChanges};
@@ -42,7 +43,9 @@ pub use commands::{
     policy::{PolicyChanges, rotate_proof_secret, save_policy},
 };
 pub use consent::{
-    Consent, ConsentFilter, ConsentMutation, history as consent_history, of_contact as consents,
+    CHANGED as CONSENT_CHANGED, Consent, ConsentChannel, ConsentFilter, ConsentMutation,
+    ConsentState, history as consent_history, is_latest as consent_is_latest,
+    of_contact as consents,
 };
 pub use gate::ingest;
 pub use graphql::{
@@ -54,8 +57,8 @@ pub use graphql::{
 };
 pub use proof::Proofs;
 pub use queries::{
-    distinct_ids, families, family, find_by, listed, merges_about, root, roots, traits,
-    visible_traits,
+    distinct_ids, families, family, find_by, listed, merges_about, root, roots,
+    roots_by_distinct_ids, traits, visible_traits,
 };
 pub use relationship::{
     RelatedArgs, RelationshipDirection, RelationshipEndInput, RelationshipFilter, RelationshipKind,

@@ -205,6 +205,37 @@ pub async fn distinct_ids(
         .collect())
 }
 
+/// The roots that PostHog's distinct ids lead to; ids of nobody lead nowhere, and blocked ones to nobody.
+pub async fn roots_by_distinct_ids(scope: &Scope, ids: &[String]) -> Result<HashSet<ContactId>> {
+    use contact_identifier::Column;
+    if ids.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let claimed: Vec<(ContactId,)> = scope
+        .find::<contact_identifier::Entity>()
+        .filter(Column::Value.is_in(ids))
+        .filter(Column::Kind.is_in([Kind::ExternalId, Kind::DistinctId, Kind::AnonymousId]))
+        .filter(Column::Blocked.eq(false))
+        .select_only()
+        .column(Column::ContactId)
+        .tuples()
+        .await?;
+    let own: Vec<(ContactId,)> = scope
+        .find::<contact::Entity>()
+        .filter(contact::Column::DistinctId.is_in(ids))
+        .select_only()
+        .column(contact::Column::Id)
+        .tuples()
+        .await?;
+    let named: HashSet<ContactId> = claimed.into_iter().chain(own).map(|(id,)| id).collect();
+    let named: Vec<ContactId> = named.into_iter().collect();
+    Ok(roots(scope, &named)
+        .await?
+        .into_values()
+        .map(|root| root.id)
+        .collect())
+}
+
 /// The tenant's contacts as lists show them: an absorbed one is part of its root.
 pub fn listed(scope: &Scope) -> Rows<'_, contact::Entity> {
     scope

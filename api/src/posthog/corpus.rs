@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{
     analytics::{self, EXPRESSIONS},
+    audience::Audience,
     commands::{metric_expression, over_events},
     table::checked_query,
 };
@@ -29,6 +30,7 @@ const QUERIES: &[&str] = &[
 /// The text of every query that the product can send, as far as shapes go.
 pub fn hogql_corpus() -> Vec<String> {
     let mut texts = analytics::statements();
+    texts.extend(Audience::corpus());
     texts.extend(
         EXPRESSIONS
             .iter()
@@ -63,7 +65,8 @@ mod tests {
             let checked = hogql::allow::check_select(&query, &hogql::allow::Policy::default());
             assert_eq!(checked, Ok(()), "{text}");
         }
-        let all = analytics::statements().len() + EXPRESSIONS.len() + QUERIES.len();
+        let own = analytics::statements().len() + Audience::corpus().len();
+        let all = own + EXPRESSIONS.len() + QUERIES.len();
         let texts = hogql_corpus();
         assert_eq!(texts.len(), all);
         for text in texts {

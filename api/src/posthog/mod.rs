@@ -10,6 +10,7 @@
 //! contacts stand. Emits nothing, hears nothing: the forwarder reads the log for itself.
 
 mod analytics;
+mod audience;
 mod client;
 mod commands;
 mod connection;
@@ -43,6 +44,7 @@ use crate::base::{Clock, Env, Ids, Outbound, Result, Scope, Secrets};
 
 pub use self::{
     analytics::{ContactActivity, ContactAnalytics, MetricValue},
+    audience::{Audience, IDS_AT_ONCE},
     commands::{ForwardFrom, NewConnection, NewMetric, connect},
     corpus::hogql_corpus,
     flags::{FeatureFlag, FeatureFlagValue, FeatureFlagVariant, FlagSource, FlagSubject},

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use async_graphql::{ComplexObject, Context, ID, Json, Object, SimpleObject};
-use entity::{ContactId, Id, contact, segment, segment_member, segment_size};
+use entity::{ContactId, Id, contact, segment, segment_member, segment_size, segment_source};
 use sea_orm::QueryFilter;
 use serde_json::Value;
 
@@ -123,6 +123,18 @@ impl Segment {
         let mut found: HashMap<ContactId, contact::Model> = found.into_iter().flatten().collect();
         Ok(page.keep(|row| found.remove(&row.contact_id).map(Contact::from)))
     }
+    /// What its rule asks of PostHog, in the rule's order, and how that went; empty for other rules.
+    async fn sources(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<SegmentSource>> {
+        let sources = &room::Reads::of(ctx)?.sources;
+        let ids = room::source_ids(&self.0)?;
+        let asked = ids.into_iter().map(|id| sources.ask(id));
+        let rows = futures_util::future::try_join_all(asked).await?;
+        Ok(rows
+            .into_iter()
+            .flatten()
+            .map(SegmentSource::from)
+            .collect())
+    }
     /// Its size in each hour in which it changed, the latest first.
     async fn size_history(
         &self,
@@ -150,6 +162,33 @@ fn progress(row: &segment::Model) -> f64 {
         segment::State::Live => 1.0,
         _ if row.walk_total == 0 => 0.0,
         _ => (row.walked as f64 / row.walk_total as f64).min(1.0),
+    }
+}
+
+/// A set of contacts that only PostHog knows. Rules that ask the same share it.
+#[derive(SimpleObject)]
+pub(super) struct SegmentSource {
+    /// The part of the rule that asks for it.
+    rule: Json<Value>,
+    /// How many contacts are in it.
+    size: i64,
+    /// When PostHog last told who is in it; null before it first did.
+    synced_at: Option<Instant>,
+    /// When it is asked again.
+    next_sync_at: Instant,
+    /// Why it could not be asked the last time; null when it could.
+    failure: Option<String>,
+}
+
+impl From<segment_source::Model> for SegmentSource {
+    fn from(row: segment_source::Model) -> Self {
+        Self {
+            rule: Json(row.rule),
+            size: row.size,
+            synced_at: row.synced_at.map(Instant::from),
+            next_sync_at: row.due_at.into(),
+            failure: row.failure,
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use super::{
     membership::{self, Doubts, Reason, SegmentId, lock},
     queries::{self, states},
     rules::{self, KEY_CHARS_MAX, Rule, Trigger},
+    source,
 };
 use crate::{
     base::{Audited, Error, ErrorCode, Result, Tx},
@@ -90,9 +91,13 @@ pub async fn save(tx: &Tx, new: &Saved) -> Result<segment::Model> {
     if let Some(rule) = &new.rule {
         leads_nowhere_back(tx, &new.key, rule, &held).await?;
     }
+    let is_known = match &new.rule {
+        Some(rule) => source::ensure(tx, rule).await?,
+        None => true,
+    };
     let rule = new.rule.as_ref().map(serde_json::to_value).transpose()?;
     let saved = match known {
-        None => create(tx, new, name, description, rule.clone()).await?,
+        None => create(tx, new, name, description, rule.clone(), is_known).await?,
         Some(known) => {
             let changes_rule =
                 rule.is_some() && (rule != known.rule || known.state == State::Failed);
@@ -107,12 +112,16 @@ pub async fn save(tx: &Tx, new: &Saved) -> Result<segment::Model> {
                 row.rule = Set(rule.clone());
                 row.revision = Set(known.revision + 1);
                 begin_walk(tx, &mut row);
+                if !is_known {
+                    wait(&mut row);
+                }
             }
             tx.update(row).await?
         }
     };
     if let Some(rule) = &new.rule {
-        let triggers = rules::triggers(rule, &states);
+        let mut triggers = rules::triggers(rule, &states);
+        triggers.extend(source::triggers(tx.tenant(), rule)?);
         tx.delete_where::<segment_trigger::Entity>(|delete| {
             delete.filter(segment_trigger::Column::SegmentId.eq(saved.id))
         })
@@ -141,6 +150,7 @@ async fn create(
     name: Option<&str>,
     description: Option<&str>,
     rule: Option<serde_json::Value>,
+    is_known: bool,
 ) -> Result<segment::Model> {
     let is_static = rule.is_none();
     let mut row = segment::ActiveModel {
@@ -166,12 +176,21 @@ async fn create(
     if !is_static {
         row.computed_at = Set(None);
         begin_walk(tx, &mut row);
+        if !is_known {
+            wait(&mut row);
+        }
     }
     // Another call makes the same just now: this one runs again and finds it.
     tx.insert(row).await.map_err(Error::contended)
 }
 
-fn begin_walk(tx: &Tx, row: &mut segment::ActiveModel) {
+/// Puts the walk off until PostHog told what the rule names.
+fn wait(row: &mut segment::ActiveModel) {
+    row.state = Set(State::Waiting);
+    row.due_at = Set(None);
+}
+
+pub(super) fn begin_walk(tx: &Tx, row: &mut segment::ActiveModel) {
     row.state = Set(State::Computing);
     row.walk_at = Set(None);
     row.walked = Set(0);

@@ -29,6 +29,9 @@ pub enum SegmentKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "segment::State")]
 pub enum SegmentState {
+    /// PostHog is being asked for the first time for what the rule names; nobody enters or leaves meanwhile. `sources` says how that
+    /// goes.
+    Waiting,
     /// Contacts are being asked whether they meet a new rule; `progress` says how far that is. What happens meanwhile counts.
     Computing,
     /// Who is in it is known, and follows what happens.

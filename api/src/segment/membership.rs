@@ -42,6 +42,8 @@ pub(super) enum Reason {
     Computed,
     /// Somebody put the contact in, or took it out.
     Listed,
+    /// PostHog told of the contact, or no longer did.
+    Synced,
 }
 
 impl Reason {
@@ -51,6 +53,7 @@ impl Reason {
             Self::Time => "time",
             Self::Computed => "computed",
             Self::Listed => "listed",
+            Self::Synced => "synced",
         }
     }
 }
@@ -101,6 +104,10 @@ async fn settle_one(
     doubts: &BTreeMap<ContactId, Option<&entity::event::Model>>,
     reason: Reason,
 ) -> Result<Vec<ContactId>> {
+    // What its rule names is not known yet; then everybody is asked.
+    if segment.state == segment::State::Waiting {
+        return Ok(vec![]);
+    }
     let rule = rule_of(segment)?;
     let all: Vec<ContactId> = doubts.keys().copied().collect();
     let mut changed = vec![];
@@ -315,10 +322,21 @@ pub(super) async fn regroup(tx: &Tx, regrouped: &Regrouped) -> Result<()> {
     if concerned.is_empty() {
         return Ok(());
     }
-    let (all, now) = (all_segments(tx).await?, tx.now());
-    let due = concerned
-        .iter()
-        .flat_map(|contact| all.iter().map(move |segment| (*segment, *contact, now)));
+    make_due_now(tx, &all_segments(tx).await?, &concerned).await
+}
+
+/// Has each of these segments ask about each of these contacts at once.
+pub(super) async fn make_due_now(
+    tx: &Tx,
+    segments: &[SegmentId],
+    contacts: &BTreeSet<ContactId>,
+) -> Result<()> {
+    let now = tx.now();
+    let due = contacts.iter().flat_map(|contact| {
+        segments
+            .iter()
+            .map(move |segment| (*segment, *contact, now))
+    });
     make_due(tx, due.collect()).await
 }
 

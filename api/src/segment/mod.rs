@@ -6,8 +6,10 @@
 //! instant at which it can (`segment_due`). A new rule is walked over all contacts in the background.
 //!
 //! Every change of membership goes through [`membership`], under a lock on its segment, and is told: `segment.entered` and
-//! `segment.left` with `segmentId`, `segmentKey` and the `reason` (`event`, `time`, `computed`, `listed`). A merge tells nothing
+//! `segment.left` with `segmentId`, `segmentKey` and the `reason` (`event`, `time`, `computed`, `listed`, `synced`). A merge tells nothing
 //! by itself: the person stays in what it was in until the rules say otherwise.
+//!
+//! What only PostHog knows is fetched ([`source`]) before a rule is asked.
 //!
 //! Hears every event. Whom a contact absorbed was in for it; a contact that is taken out of another is due at once
 //! (`MODULE.fold`).
@@ -21,6 +23,7 @@ mod queries;
 mod reactions;
 mod rules;
 mod select;
+mod source;
 
 pub use commands::{Listing, Saved, delete, list, save, unlist};
 pub use explain::{Explained, Told, explain};
@@ -30,6 +33,7 @@ pub use graphql::{
 };
 pub use queries::{Estimate, Reads, by_key, estimate, newest_first, page_of};
 pub use rules::Rule;
+pub use source::source_ids;
 
 use crate::base::{Erase, Export, Fold, Held, Module};
 
@@ -47,6 +51,14 @@ pub const MODULE: Module = Module {
             },
             Held {
                 table: "segment_listing",
+                contact: "contact_id",
+                identifier: None,
+                through: None,
+                export: Export::All,
+                erase: Erase::Delete,
+            },
+            Held {
+                table: "segment_source_member",
                 contact: "contact_id",
                 identifier: None,
                 through: None,

@@ -10,6 +10,7 @@ use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect, sea_query::Expr
 use super::{
     rules::Rule,
     select::{Question, Reach, Who},
+    source,
 };
 use crate::{
     base::{Actor, Cx, Error, Module, Result, Rows, Scope, SortBy, State},
@@ -98,6 +99,7 @@ pub async fn estimate(cx: &Cx, rule: &Rule) -> Result<Estimate> {
     let scope = cx.db();
     can_be_asked(&scope, rule)?;
     may_be_asked(&scope, cx.actor(), rule).await?;
+    source::can_answer(&scope, cx.actor(), rule).await?;
     let question = Question {
         scope: &scope,
         now: cx.now(),

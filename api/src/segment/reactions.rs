@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::TimeDelta;
 use entity::{
-    ContactId, contact, event,
+    ContactId, Id, account, contact, event,
     segment_trigger::{self, Kind},
 };
 use sea_orm::{ColumnTrait, Condition, QueryFilter, QuerySelect, sea_query::ExprTrait};
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     base::{Cx, Result, Tx},
-    contact as contact_room,
+    contact::{self as contact_room, ACCOUNT_CHANGED},
 };
 
 /// An event that comes this soon after its contact was made may be its first: both are written in one transaction, whose clock
@@ -43,6 +43,7 @@ pub(super) async fn hear(cx: &Cx, events: &[event::Model]) -> Vec<Result<()>> {
 }
 
 async fn on_events(cx: &Cx, events: &[event::Model]) -> Result<()> {
+    on_accounts(cx, events).await?;
     let told: Vec<Told<'_>> = events.iter().filter_map(Told::of).collect();
     if told.is_empty() {
         return Ok(());
@@ -53,6 +54,28 @@ async fn on_events(cx: &Cx, events: &[event::Model]) -> Result<()> {
         return Ok(());
     }
     cx.write(async |tx| settle(tx, &told, &concerned).await)
+        .await
+}
+
+/// Has the members of accounts whose traits changed asked again, soon: they may be many.
+async fn on_accounts(cx: &Cx, events: &[event::Model]) -> Result<()> {
+    let changed = events
+        .iter()
+        .filter(|event| event.name == ACCOUNT_CHANGED && event.source == contact_room::MODULE.name);
+    let accounts: BTreeSet<Id<account::Entity>> = changed
+        .filter_map(|event| Id::parse(event.properties.get("accountId")?.as_str()?))
+        .collect();
+    if accounts.is_empty() {
+        return Ok(());
+    }
+    let trigger = Trigger::new(Kind::Account, "");
+    let concerned = concerned(cx, &BTreeSet::from([&trigger])).await?;
+    let Some(segments) = concerned.get(&trigger) else {
+        return Ok(());
+    };
+    let accounts: Vec<_> = accounts.into_iter().collect();
+    let members = contact_room::account_members_of(&cx.db(), &accounts).await?;
+    cx.write(async |tx| membership::make_due_now(tx, segments, &members).await)
         .await
 }
 

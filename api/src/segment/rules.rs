@@ -13,7 +13,7 @@ pub(super) use triggers::{Trigger, triggers};
 
 use crate::{
     base::{filter::StringFilter, gql::Duration, instant::Instant},
-    contact::{IdentifierKind, IdentifierVerification, TraitFilter},
+    contact::{ConsentChannel, ConsentState, IdentifierKind, IdentifierVerification, TraitFilter},
 };
 
 /// Who is in a segment: exactly one of these. Rules nest at most 6 deep and hold at most 50 of these in all.
@@ -41,6 +41,96 @@ pub enum Rule {
     Segment(InSegment),
     /// Whom a module's thing brought into a state, such as having seen a nudge.
     State(StateRule),
+    /// What a contact allows.
+    Consent(ConsentRule),
+    /// Who acts for an account that is such.
+    Account(AccountRule),
+    /// Who is in one of PostHog's cohorts.
+    Cohort(CohortRule),
+    /// For whom one of PostHog's feature flags is on.
+    Flag(FlagRule),
+    /// Who was shown one variant of one of PostHog's experiments, and no other.
+    Experiment(ExperimentRule),
+    /// Whom a HogQL query names.
+    Hogql(HogqlRule),
+}
+
+/// How a contact stands. It never holds of who said nothing about the topic and the channel.
+#[derive(Clone, Debug, PartialEq, InputObject, Serialize, Deserialize)]
+#[graphql(name = "SegmentConsentInput")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ConsentRule {
+    /// What it is about, such as `newsletter`.
+    pub topic: String,
+    /// By which way.
+    pub channel: ConsentChannel,
+    /// How the contact stands.
+    #[graphql(default_with = "ConsentState::Granted")]
+    #[serde(default = "granted")]
+    pub state: ConsentState,
+}
+
+const fn granted() -> ConsentState {
+    ConsentState::Granted
+}
+
+/// An account that a contact acts for. All that is given must hold of one account; nothing given: any account.
+#[derive(Clone, Debug, PartialEq, InputObject, Serialize, Deserialize)]
+#[graphql(name = "SegmentAccountInput")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AccountRule {
+    /// Its type, such as `company`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub r#type: Option<String>,
+    /// Its key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<StringFilter>,
+    /// What its traits must be: all of at most 10.
+    #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
+    #[graphql(name = "where")]
+    pub traits: Option<Vec<PropertyRule>>,
+}
+
+/// One of PostHog's cohorts. It is asked for every quarter of an hour or less often, as the tenant's rate limits allow.
+#[derive(Clone, Debug, PartialEq, InputObject, Serialize, Deserialize)]
+#[graphql(name = "SegmentCohortInput")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CohortRule {
+    /// Its id in PostHog: the number at the end of its page's URL.
+    pub id: i32,
+}
+
+/// One of PostHog's feature flags, decided here from the contacts' traits, every quarter of an hour or less often. Whose value only
+/// PostHog can decide stays as it was, and is out at first.
+#[derive(Clone, Debug, PartialEq, InputObject, Serialize, Deserialize)]
+#[graphql(name = "SegmentFlagInput")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FlagRule {
+    /// The flag's key.
+    pub key: String,
+    /// The variant that it must have; any, where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+}
+
+/// One variant of one of PostHog's experiments. Whoever was shown several is in none, as in PostHog's own figures.
+#[derive(Clone, Debug, PartialEq, InputObject, Serialize, Deserialize)]
+#[graphql(name = "SegmentExperimentInput")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExperimentRule {
+    /// The key of the experiment's feature flag.
+    pub flag_key: String,
+    /// The variant, such as `test`.
+    pub variant: String,
+}
+
+/// A HogQL query. It is asked every quarter of an hour or less often, as the tenant's rate limits allow.
+#[derive(Clone, Debug, PartialEq, InputObject, Serialize, Deserialize)]
+#[graphql(name = "SegmentHogqlInput")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HogqlRule {
+    /// A SELECT with a column `distinct_id`, and without placeholders: each contact of which it gives an id is meant.
+    pub query: String,
 }
 
 /// An identifier that a contact must have.
@@ -207,7 +297,20 @@ impl Rule {
             Self::LastEvent(_) => "lastEvent",
             Self::Segment(_) => "segment",
             Self::State(_) => "state",
+            Self::Consent(_) => "consent",
+            Self::Account(_) => "account",
+            Self::Cohort(_) => "cohort",
+            Self::Flag(_) => "flag",
+            Self::Experiment(_) => "experiment",
+            Self::Hogql(_) => "hogql",
         }
+    }
+    /// Whether only PostHog can answer it.
+    pub(super) const fn is_posthogs(&self) -> bool {
+        matches!(
+            self,
+            Self::Cohort(_) | Self::Flag(_) | Self::Experiment(_) | Self::Hogql(_)
+        )
     }
     /// Every rule in it, itself first, as they were written; and where each stands.
     pub(super) fn walk(&self) -> Vec<(String, &Self)> {

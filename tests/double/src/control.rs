@@ -47,6 +47,18 @@ pub(crate) fn answer(project: &Project, exchange: &Exchange, path: &[&str]) -> R
             }
             _ => Reply::json(400, &json!({"error": "flags are not a JSON object"})),
         },
+        (Method::PUT, ["cohorts", cohort]) => {
+            match (cohort.parse(), serde_json::from_slice(&exchange.body)) {
+                (Ok(cohort), Ok(ids)) => {
+                    project.set_cohort(cohort, ids);
+                    done()
+                }
+                _ => Reply::json(
+                    400,
+                    &json!({"error": "a cohort is a number and a list of distinct ids"}),
+                ),
+            }
+        }
         (Method::GET, ["events"]) => events(project, exchange),
         (Method::GET, ["persons"]) => list(&project.persons()),
         (Method::GET, ["warnings"]) => list(&project.warnings()),

@@ -181,6 +181,12 @@ impl Double {
         self.project.set_flags(definitions);
     }
 
+    /// Replaces who is in a cohort, by distinct ids.
+    pub fn set_cohort(&self, cohort: i64, distinct_ids: &[&str]) {
+        let ids = distinct_ids.iter().map(|id| (*id).to_owned());
+        self.project.set_cohort(cohort, ids.collect());
+    }
+
     /// Lets an endpoint fail: failures play in the order given, one without an end makes way for the next.
     pub fn fail(&self, endpoint: Endpoint, failure: Failure) {
         self.project.arm(endpoint, failure);

@@ -88,6 +88,8 @@ pub(crate) struct Persons {
     warnings: Vec<Warning>,
     kinds: PropertyKinds,
     made: u64,
+    /// Ids whose persons are in a cohort, by its number.
+    cohorts: BTreeMap<i64, BTreeSet<String>>,
 }
 
 impl Persons {
@@ -255,6 +257,22 @@ impl Persons {
     /// The profile behind a distinct id.
     pub(crate) fn of(&self, distinct_id: &str) -> Option<&Person> {
         self.people.get(self.owners.get(distinct_id)?)
+    }
+
+    /// Replaces who is in a cohort. Ids of nobody are nobody, until they are somebody.
+    pub(crate) fn set_cohort(&mut self, cohort: i64, ids: BTreeSet<String>) {
+        self.cohorts.insert(cohort, ids);
+    }
+
+    /// Each cohort's persons, once each.
+    pub(crate) fn in_cohorts(&self) -> impl Iterator<Item = (i64, &Person)> {
+        self.cohorts.iter().flat_map(|(cohort, ids)| {
+            let owners: BTreeSet<&u64> = ids.iter().filter_map(|id| self.owners.get(id)).collect();
+            let people = owners
+                .into_iter()
+                .filter_map(|owner| self.people.get(owner));
+            people.map(|person| (*cohort, person))
+        })
     }
 
     /// The `person_id` of an event, by today's merges.

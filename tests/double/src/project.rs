@@ -1,6 +1,6 @@
 //! The one project that the double stands for: what it was sent and what it was given.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
@@ -125,6 +125,10 @@ impl Project {
         let mut state = self.state();
         state.definitions = Arc::new(Definitions::new(body));
         state.definitions_warm = true;
+    }
+
+    pub(crate) fn set_cohort(&self, cohort: i64, ids: BTreeSet<String>) {
+        Arc::make_mut(&mut self.state().persons).set_cohort(cohort, ids);
     }
 
     pub(crate) fn definitions(&self) -> Arc<Definitions> {

@@ -165,6 +165,15 @@ async fn a_personal_trait_is_seen_and_searched_by_few() -> anyhow::Result<()> {
         }
         let me = ask(&kit, &own, "{ me { traits } }", json!({})).await;
         assert_eq!(me["me"]["traits"], json!({"plan": "pro", "salary": 5000}));
+        // Nor by its own id.
+        let history = "query($id: ID!) { contact(id: $id) { traitHistory(key: \"salary\") { edges { node { id } } } } }";
+        let data = ask(&kit, &acme.secret_key, history, json!({"id": ann})).await;
+        let observation = &data["contact"]["traitHistory"]["edges"][0]["node"];
+        let found = "query($id: ID!) { node(id: $id) { id } item: nodes(ids: [$id]) { id } }";
+        for (credential, node) in [(&both, observation), (&own, observation), (&reader, &Value::Null)] {
+            let data = ask(&kit, credential, found, json!({"id": observation["id"]})).await;
+            assert_eq!(data, json!({"node": node, "item": [node]}));
+        }
         // Nor by way of a merge, or of a segment.
         let bob = upsert(&kit, &acme, json!({"externalId": "bob", "traits": {"salary": 1, "plan": "free"}})).await;
         let estimate = "{ segmentEstimate(rule: {trait: {key: \"salary\", gt: 4000}}) { count } }";

@@ -61,11 +61,79 @@ async fn estimate(kit: &Kit, tenant: &Tenant, rule: &Value) -> Vec<String> {
     ids
 }
 
+async fn allow(kit: &Kit, tenant: &Tenant, name: &str, state: &str) {
+    kit.advance(TimeDelta::seconds(1));
+    let document = format!(
+        "mutation {{ consentSet(input: {{by: {{externalId: \"{name}\"}}, topic: \"news\", channel: EMAIL, state: {state}}}) {{ userErrors {{ message }} }} }}"
+    );
+    let done = ask(kit, &tenant.secret_key, &document, json!({})).await;
+    assert_eq!(done["consentSet"]["userErrors"], json!([]));
+}
+
+async fn employ(kit: &Kit, tenant: &Tenant, name: &str, groups: Value) -> anyhow::Result<()> {
+    track(kit, tenant, name, "used", json!({ "$groups": groups })).await?;
+    kit.app.worker.drain().await?;
+    Ok(())
+}
+
+async fn account(kit: &Kit, tenant: &Tenant, key: &str, traits: Value) {
+    let document = "mutation($input: AccountUpsertInput!) { accountUpsert(input: $input) { userErrors { message } } }";
+    let input = json!({"type": "company", "key": key, "traits": traits});
+    let done = ask(kit, &tenant.secret_key, document, json!({ "input": input })).await;
+    assert_eq!(done["accountUpsert"]["userErrors"], json!([]));
+}
+
+#[tokio::test]
+async fn what_is_allowed_and_what_an_account_is_change_who_is_in() -> anyhow::Result<()> {
+    on_each_database(async |kit| {
+        let acme = people(&kit).await?;
+        saved(
+            &kit,
+            &acme,
+            "readers",
+            json!({"consent": {"topic": "news", "channel": "EMAIL"}}),
+        )
+        .await?;
+        saved(
+            &kit,
+            &acme,
+            "large",
+            json!({"account": {"where": [{"key": "seats", "gt": 10}]}}),
+        )
+        .await?;
+        allow(&kit, &acme, "ann", "GRANTED").await;
+        allow(&kit, &acme, "bob", "GRANTED").await;
+        allow(&kit, &acme, "bob", "WITHDRAWN").await;
+        employ(&kit, &acme, "ann", json!({"company": "acme"})).await?;
+        assert_eq!(members(&kit, &acme, "readers").await, ["ann"]);
+        assert!(members(&kit, &acme, "large").await.is_empty());
+        account(&kit, &acme, "acme", json!({"seats": 12})).await;
+        kit.app.worker.drain().await?;
+        assert_eq!(members(&kit, &acme, "large").await, ["ann"]);
+        employ(&kit, &acme, "cid", json!({"company": "acme"})).await?;
+        assert_eq!(members(&kit, &acme, "large").await, ["ann", "cid"]);
+        account(&kit, &acme, "acme", json!({"seats": 2})).await;
+        allow(&kit, &acme, "ann", "DENIED").await;
+        kit.app.worker.drain().await?;
+        assert!(members(&kit, &acme, "large").await.is_empty());
+        assert!(members(&kit, &acme, "readers").await.is_empty());
+        Ok(())
+    })
+    .await
+}
+
 #[tokio::test]
 async fn each_kind_of_rule_holds_of_whom_it_says() -> anyhow::Result<()> {
     on_each_database(async |kit| {
         let acme = people(&kit).await?;
         saved(&kit, &acme, "buyers", json!({"event": {"name": "order"}})).await?;
+        allow(&kit, &acme, "ann", "WITHDRAWN").await;
+        allow(&kit, &acme, "ann", "GRANTED").await;
+        allow(&kit, &acme, "bob", "GRANTED").await;
+        allow(&kit, &acme, "bob", "WITHDRAWN").await;
+        employ(&kit, &acme, "ann", json!({"company": "acme"})).await?;
+        employ(&kit, &acme, "bob", json!({"company": "acme", "team": "red"})).await?;
+        account(&kit, &acme, "acme", json!({"seats": 12})).await;
         let order = |more: Value| {
             let mut event = json!({"name": "order"});
             event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -122,6 +190,16 @@ async fn each_kind_of_rule_holds_of_whom_it_says() -> anyhow::Result<()> {
             (json!({"lastEvent": last(json!({"before": ago}))}), "bob"),
             (json!({"lastEvent": last(json!({"within": "P30D", "after": ago}))}), "ann"),
             (json!({"not": {"lastEvent": last(json!({"within": "P7D"}))}}), "bob cid"),
+            (json!({"consent": {"topic": "news", "channel": "EMAIL"}}), "ann"),
+            (json!({"consent": {"topic": "news", "channel": "EMAIL", "state": "WITHDRAWN"}}), "bob"),
+            (json!({"not": {"consent": {"topic": "news", "channel": "EMAIL"}}}), "bob cid"),
+            (json!({"consent": {"topic": "news", "channel": "SMS"}}), ""),
+            (json!({"account": {}}), "ann bob"),
+            (json!({"account": {"type": "team"}}), "bob"),
+            (json!({"account": {"type": "company", "key": {"startsWith": "ac"}}}), "ann bob"),
+            (json!({"account": {"where": [{"key": "seats", "gte": 10}]}}), "ann bob"),
+            (json!({"account": {"type": "team", "where": [{"key": "seats", "gte": 10}]}}), ""),
+            (json!({"not": {"account": {"type": "company"}}}), "cid"),
             (json!({"segment": {"key": "buyers"}}), "ann bob"),
             (json!({"not": {"segment": {"key": "buyers"}}}), "cid"),
             (json!({"not": {"not": order(json!({"atLeast": 3}))}}), "ann"),

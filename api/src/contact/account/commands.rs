@@ -9,7 +9,10 @@ use sea_orm::{
 };
 use serde_json::{Map, Value, json};
 
-use super::rules::{Name, merged};
+use super::{
+    CHANGED,
+    rules::{Name, merged},
+};
 use crate::{
     base::{Error, NewEvent, Result, Tx},
     contact::SOURCE,
@@ -58,6 +61,15 @@ pub async fn upsert(tx: &Tx, new: &NewAccount) -> Result<account::Model> {
 
 /// What PostHog's clients call it when they say what a group is.
 pub(super) const GROUP_IDENTIFY: &str = "$groupidentify";
+
+/// Which account an event of this room is about.
+pub(super) fn named(account: &account::Model) -> Map<String, Value> {
+    Map::from_iter([
+        ("accountId".to_owned(), account.id.to_string().into()),
+        ("type".to_owned(), account.kind.as_str().into()),
+        ("key".to_owned(), account.key.as_str().into()),
+    ])
+}
 
 /// The accounts of these names, locked; made where they are missing.
 pub(super) async fn ensured(tx: &Tx, names: &BTreeSet<Name>) -> Result<Vec<account::Model>> {
@@ -120,5 +132,18 @@ pub(super) async fn set(
             ..Default::default()
         })
         .await?;
+    tx.emit(NewEvent {
+        id: None,
+        name: CHANGED.to_owned(),
+        contact_id: None,
+        identifier_id: None,
+        properties: named(&row),
+        context: Map::new(),
+        source: SOURCE,
+        message_id: None,
+        cause: None,
+        occurred_at: tx.now(),
+    })
+    .await?;
     Ok(Ok(row))
 }

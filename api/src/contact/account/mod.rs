@@ -3,7 +3,8 @@
 //! An event that carries `$groups` makes its contact a member of them, by the identifier that it came by; `$groupidentify` says
 //! what an account is. What a backend says with `accountUpsert` goes to PostHog as a `$groupidentify` of its own.
 //!
-//! Emits `$groupidentify`; hears every event that carries `$groups`, and `$groupidentify` of others.
+//! Emits `$groupidentify`, `account.joined` (a contact became a member) and `account.changed` (of nobody: traits changed), both with
+//! `accountId`, `type` and `key`; hears every event that carries `$groups`, and `$groupidentify` of others.
 
 mod commands;
 mod graphql;
@@ -13,5 +14,10 @@ mod rules;
 
 pub use commands::upsert;
 pub use graphql::{AccountFilter, AccountKey, AccountUpsertInput, members, of_contact, of_key};
+pub use queries::members_of;
 pub(super) use queries::{AccountsOf, MemberCount, MemberCounts, MembersEnd, MembersEnds};
 pub(super) use reactions::hear;
+
+/// Events of this room.
+pub const JOINED: &str = "account.joined";
+pub const CHANGED: &str = "account.changed";

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Memberships of one contact: all of them are read with a page of contacts. Events that name more make no more.
-pub(super) const ACCOUNTS_MAX: i64 = 100;
+pub(super) const ACCOUNTS_MAX: usize = 100;
 
 type AccountId = Id<account::Entity>;
 type Loaded<K, V> = Result<HashMap<K, V>, Arc<Error>>;
@@ -94,6 +94,21 @@ fn roots_of(scope: &Scope, accounts: &[AccountId]) -> SelectStatement {
         .and_where(of(Column::TenantId).eq(scope.tenant()))
         .and_where(of(Column::AccountId).is_in(accounts.iter().copied()))
         .to_owned()
+}
+
+/// The roots that are members of these accounts.
+pub async fn members_of(scope: &Scope, accounts: &[AccountId]) -> Result<BTreeSet<ContactId>> {
+    if accounts.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let found = scope
+        .read_all(
+            vec![scope.read(&roots_of(scope, accounts))],
+            Planning::ByValues,
+        )
+        .await?;
+    let roots = found.iter().flatten().map(|cells| cells.uuid(1));
+    roots.map(|root| Ok(Id::from_uuid(root?))).collect()
 }
 
 /// The members of one account alone, as a condition on the table `contact`.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::TimeDelta;
-use entity::{ContactId, Id, account_membership, event};
+use entity::{ContactId, Id, account, account_membership, event};
 use sea_orm::{
     ColumnTrait as _, QueryFilter as _, QuerySelect as _, Set,
     sea_query::{Expr, ExprTrait as _, OnConflict},
@@ -12,12 +12,13 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{
-    commands::{GROUP_IDENTIFY, ensured, set},
+    JOINED,
+    commands::{GROUP_IDENTIFY, ensured, named, set},
     queries::ACCOUNTS_MAX,
     rules::{Name, groups, identified},
 };
 use crate::{
-    base::{Cx, Fut, Result, Tx},
+    base::{Cx, Fut, NewEvent, Result, Tx},
     contact::SOURCE,
 };
 
@@ -72,7 +73,7 @@ async fn take_in(cx: &Cx, events: &[event::Model]) -> Result<()> {
         let mut accounts = HashMap::new();
         for row in ensured(tx, &names).await? {
             let name = (row.kind.clone(), row.key.clone());
-            accounts.insert(name.clone(), row.id);
+            accounts.insert(name.clone(), (row.id, named(&row)));
             let traits = said.get(&name).cloned().unwrap_or_default();
             if !traits.is_empty() && set(tx, row, traits).await?.is_err() {
                 metrics::counter!("growthos_contact_accounts_refused_total", "reason" => "traits_too_large")
@@ -81,7 +82,7 @@ async fn take_in(cx: &Cx, events: &[event::Model]) -> Result<()> {
         }
         let mut rows = BTreeMap::new();
         for (event, contact, name) in &done_for {
-            let Some(account) = accounts.get(name) else {
+            let Some((account, told)) = accounts.get(name) else {
                 continue;
             };
             let by = event.identifier_id.map_or(contact.uuid(), Id::uuid);
@@ -95,50 +96,67 @@ async fn take_in(cx: &Cx, events: &[event::Model]) -> Result<()> {
                 created_at: Set(tx.now()),
                 last_seen_at: Set(event.occurred_at),
             };
-            rows.insert(id, (*contact, row));
+            let joined = NewEvent {
+                identifier_id: event.identifier_id,
+                properties: told.clone(),
+                ..NewEvent::of_room(SOURCE, JOINED, *contact, event.occurred_at)
+            };
+            rows.insert(id, Joining { contact: *contact, account: *account, row, told: joined.caused_by(event) });
         }
         join(tx, rows).await
     })
     .await
 }
 
+/// That a contact acts for an account, and the event that tells of it where it is new.
+struct Joining {
+    contact: ContactId,
+    account: Id<account::Entity>,
+    row: account_membership::ActiveModel,
+    told: NewEvent,
+}
+
 /// Writes memberships down, or when they were seen.
-async fn join(
-    tx: &Tx,
-    rows: BTreeMap<Uuid, (ContactId, account_membership::ActiveModel)>,
-) -> Result<()> {
+async fn join(tx: &Tx, rows: BTreeMap<Uuid, Joining>) -> Result<()> {
     use account_membership::{Column, Entity};
-    let contacts: BTreeSet<ContactId> = rows.values().map(|(contact, _)| *contact).collect();
-    let counts: Vec<(ContactId, i64)> = tx
+    let contacts: BTreeSet<ContactId> = rows.values().map(|joining| joining.contact).collect();
+    let known: Vec<(ContactId, Id<account::Entity>)> = tx
         .find::<Entity>()
         .filter(Column::ContactId.is_in(contacts))
         .select_only()
         .column(Column::ContactId)
-        .column_as(Column::Id.count(), "accounts")
-        .group_by(Column::ContactId)
+        .column(Column::AccountId)
         .tuples()
         .await?;
-    let full: HashSet<ContactId> = counts
-        .into_iter()
-        .filter(|(_, count)| *count >= ACCOUNTS_MAX)
-        .map(|(contact, _)| contact)
-        .collect();
-    let (taken, refused): (Vec<_>, Vec<_>) = rows
-        .into_values()
-        .partition(|(contact, _)| !full.contains(contact));
+    let mut counts: HashMap<ContactId, usize> = HashMap::new();
+    for (contact, _) in &known {
+        *counts.entry(*contact).or_default() += 1;
+    }
+    let (taken, refused): (Vec<_>, Vec<_>) = rows.into_values().partition(|joining| {
+        let count = counts.get(&joining.contact).copied();
+        count.unwrap_or_default() < ACCOUNTS_MAX
+    });
     if !refused.is_empty() {
         metrics::counter!("growthos_contact_accounts_refused_total", "reason" => "too_many")
             .increment(refused.len() as u64);
     }
-    let taken: Vec<_> = taken.into_iter().map(|(_, row)| row).collect();
     if taken.is_empty() {
         return Ok(());
+    }
+    let mut members: HashSet<_> = known.into_iter().collect();
+    let (mut rows, mut told) = (vec![], vec![]);
+    for joining in taken {
+        rows.push(joining.row);
+        if members.insert((joining.contact, joining.account)) {
+            told.push(joining.told);
+        }
     }
     let seen = Expr::col((Entity, Column::LastSeenAt));
     let again = OnConflict::column(Column::Id)
         .update_column(Column::LastSeenAt)
         .action_and_where(seen.lt(tx.now() - SEEN_GRANULARITY))
         .to_owned();
-    tx.insert_all(taken, Some(again)).await?;
+    tx.insert_all(rows, Some(again)).await?;
+    tx.emit_all(told).await?;
     Ok(())
 }

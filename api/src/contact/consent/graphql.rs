@@ -8,6 +8,7 @@ use entity::{
     consent::{Basis, Channel, State},
 };
 use sea_orm::{ColumnTrait as _, Condition};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::commands::{self, NewConsent};
@@ -31,8 +32,9 @@ const TOPIC_CHARS_MAX: usize = 64;
 const PROOF_CHARS_MAX: usize = 500;
 
 /// By which way somebody may be reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, Serialize, Deserialize)]
 #[graphql(remote = "Channel")]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ConsentChannel {
     /// E-mail.
     Email,
@@ -51,8 +53,9 @@ pub enum ConsentChannel {
 }
 
 /// Whether it is allowed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, Serialize, Deserialize)]
 #[graphql(remote = "State")]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ConsentState {
     /// It is.
     Granted,

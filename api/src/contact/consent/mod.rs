@@ -13,8 +13,11 @@ mod rules;
 mod settle;
 
 /// The event that tells how a contact stands from now on.
-pub(super) const CHANGED: &str = "consent.changed";
+pub const CHANGED: &str = "consent.changed";
 
-pub use graphql::{Consent, ConsentFilter, ConsentMutation, history, of_contact};
+pub use graphql::{
+    Consent, ConsentChannel, ConsentFilter, ConsentMutation, ConsentState, history, of_contact,
+};
 pub(super) use queries::current;
+pub use queries::is_latest;
 pub(super) use settle::settle;

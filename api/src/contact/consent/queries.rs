@@ -21,6 +21,24 @@ pub(in crate::contact) async fn current(
     if contacts.is_empty() {
         return Ok(HashMap::new());
     }
+    let rows = scope
+        .find::<Entity>()
+        .filter(Column::ContactId.is_in(contacts.iter().copied()))
+        .filter(is_latest())
+        .order_by_asc(Column::Topic)
+        .order_by_asc(Column::Channel)
+        .all()
+        .await?;
+    let mut standing: HashMap<ContactId, Vec<consent::Model>> = HashMap::new();
+    for row in rows {
+        standing.entry(row.contact_id).or_default().push(row);
+    }
+    Ok(standing)
+}
+
+/// The row is the latest of its contact's own, by topic and channel: it tells how the contact stands.
+pub fn is_latest() -> Expr {
+    use consent::{Column, Entity};
     let own = |column: Column| Expr::col((Entity, column));
     let theirs = |column: Column| Expr::col((LATER, column));
     let mut later = sea_orm::sea_query::Query::select();
@@ -38,17 +56,5 @@ pub(in crate::contact) async fn current(
         .eq(own(Column::At))
         .and(theirs(Column::Id).gt(own(Column::Id)));
     later.and_where(since.or(tie));
-    let rows = scope
-        .find::<Entity>()
-        .filter(Column::ContactId.is_in(contacts.iter().copied()))
-        .filter(Expr::exists(later).not())
-        .order_by_asc(Column::Topic)
-        .order_by_asc(Column::Channel)
-        .all()
-        .await?;
-    let mut standing: HashMap<ContactId, Vec<consent::Model>> = HashMap::new();
-    for row in rows {
-        standing.entry(row.contact_id).or_default().push(row);
-    }
-    Ok(standing)
+    Expr::exists(later).not()
 }

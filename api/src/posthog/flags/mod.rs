@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use self::definitions::Loaded;
-use super::{Posthog, connection::Connection, flag};
+use super::{Posthog, client::Failure, connection::Connection, flag};
 use crate::{
     base::{Cx, Error, Result, instant},
     contact,
@@ -165,14 +165,7 @@ impl Posthog {
         wanted: HashMap<ContactId, Option<Vec<String>>>,
     ) -> Result<HashMap<ContactId, Evaluated>, Arc<Error>> {
         let contacts: Vec<ContactId> = wanted.keys().copied().collect();
-        let (connection, rows, mut traits) = cx
-            .snapshot(async |scope| {
-                let connection = self.connection(scope).await?;
-                let rows = scope.get_many(&contacts).await?;
-                let traits = contact::traits(scope, &contacts).await?;
-                Ok((connection, rows, traits))
-            })
-            .await?;
+        let (connection, rows, mut traits) = self.subjects(cx, &contacts).await?;
         let known = self.definitions(&connection).await;
         let mut wanted = wanted;
         let subjects = rows.into_iter().filter_map(|row| {
@@ -199,19 +192,63 @@ impl Posthog {
             .collect()
             .await)
     }
+    /// A flag's value for each of these contacts, as far as it can be decided here; fails where the definitions are not known, or
+    /// the project has no such flag.
+    pub async fn decided(
+        self: &Arc<Self>,
+        cx: &Cx,
+        key: &str,
+        contacts: &[ContactId],
+    ) -> Result<HashMap<ContactId, FeatureFlagValue>> {
+        let (connection, rows, mut traits) = self.subjects(cx, contacts).await?;
+        let known = self.definitions(&connection).await;
+        let Some((loaded, as_of)) = &known.loaded else {
+            return Err(unknown(known.failure).into());
+        };
+        if !defines(loaded, key) {
+            return Err(Error::invalid(
+                "key",
+                format!("the project has no feature flag {key}"),
+            ));
+        }
+        let now = self.clock.now();
+        let decided = rows.into_iter().filter_map(|row| {
+            let subject = FlagSubject {
+                distinct_id: row.distinct_id,
+                properties: traits.remove(&row.id).unwrap_or_default(),
+                ..FlagSubject::default()
+            };
+            let (values, _) = locally(loaded, &subject, Some(vec![key.to_owned()]), now, *as_of);
+            Some((row.id, values.into_iter().next()?))
+        });
+        Ok(decided.collect())
+    }
+    /// The connection, and what flags are decided by of these contacts.
+    async fn subjects(
+        &self,
+        cx: &Cx,
+        contacts: &[ContactId],
+    ) -> Result<(
+        Connection,
+        Vec<entity::contact::Model>,
+        HashMap<ContactId, Map<String, Value>>,
+    )> {
+        cx.snapshot(async |scope| {
+            let connection = self.connection(scope).await?;
+            let rows = scope.get_many(contacts).await?;
+            let traits = contact::traits(scope, contacts).await?;
+            Ok((connection, rows, traits))
+        })
+        .await
+    }
     /// The project's flags, in PostHog's order.
     pub async fn feature_flags(self: &Arc<Self>, cx: &Cx) -> Result<Vec<FeatureFlag>> {
         let connection = self.connection(&cx.db()).await?;
         connection.key()?;
         let known = self.definitions(&connection).await;
-        match (known.loaded, known.failure) {
-            (Some((loaded, _)), _) => Ok(loaded.shown.clone()),
-            (None, Some(failure)) => Err(failure.into()),
-            (None, None) => Err(super::client::Failure::Down {
-                cause: super::client::Cause::Timeout,
-                retry_after: None,
-            }
-            .into()),
+        match known.loaded {
+            Some((loaded, _)) => Ok(loaded.shown.clone()),
+            None => Err(unknown(known.failure).into()),
         }
     }
     async fn evaluate(
@@ -257,6 +294,11 @@ impl Posthog {
         }
         Ok(values)
     }
+}
+
+/// Why definitions are not known.
+fn unknown(failure: Option<Failure>) -> Failure {
+    failure.unwrap_or(Failure::TIMEOUT)
 }
 
 fn defines(loaded: &Loaded, key: &str) -> bool {

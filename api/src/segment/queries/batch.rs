@@ -9,7 +9,7 @@ use std::{
 
 use async_graphql::{Context, dataloader::Loader};
 use chrono::{DateTime, Utc};
-use entity::{ContactId, Id, TenantOwned, segment, segment_member, segment_size};
+use entity::{ContactId, Id, TenantOwned, segment, segment_member, segment_size, segment_source};
 use sea_orm::{
     ColumnTrait, Condition, FromQueryResult, Order, QueryFilter, QueryOrder, QuerySelect,
 };
@@ -27,6 +27,7 @@ use crate::{
 pub struct Reads {
     pub segments: Batch<ById, SegmentId>,
     pub of_contacts: Batch<OfContacts, ContactId>,
+    pub sources: Batch<ById, Id<segment_source::Entity>>,
     members: Listed<segment_member::Entity>,
     sizes: Listed<segment_size::Entity>,
 }
@@ -42,6 +43,7 @@ impl Reads {
         Arc::new(Self {
             segments: Batch::new(ById(cx.clone())),
             of_contacts: Batch::new(OfContacts(cx.clone())),
+            sources: Batch::new(ById(cx.clone())),
             members: Listed::new(cx),
             sizes: Listed::new(cx),
         })

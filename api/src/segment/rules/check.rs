@@ -4,7 +4,10 @@ use chrono::TimeDelta;
 use serde_json::Value;
 
 use super::{MomentRule, PropertyRule, Rule};
-use crate::base::{Error, ErrorCode, Result, State, gql::Duration};
+use crate::{
+    base::{Error, ErrorCode, Result, State, gql::Duration},
+    posthog::Audience,
+};
 
 /// How deep rules may nest: what people still read.
 const DEPTH_MAX: usize = 6;
@@ -103,6 +106,33 @@ fn leaf(rule: &Rule, states: &[&State]) -> Result<()> {
             window(state.within)?;
             times(state.at_least, state.at_most)
         }
+        Rule::Consent(consent) => name("topic", &consent.topic),
+        Rule::Account(account) => {
+            if let Some(kind) = &account.r#type {
+                name("type", kind)?;
+            }
+            if account.key.as_ref().is_some_and(|key| key.operators() == 0) {
+                return Err(Error::invalid("key", "say what the key must be"));
+            }
+            properties(account.traits.as_deref())
+        }
+        Rule::Cohort(cohort) => {
+            if cohort.id < 1 {
+                return Err(Error::invalid("id", "a cohort's id is 1 or more"));
+            }
+            Ok(())
+        }
+        Rule::Flag(flag) => {
+            name("key", &flag.key)?;
+            flag.variant
+                .as_ref()
+                .map_or(Ok(()), |variant| name("variant", variant))
+        }
+        Rule::Experiment(experiment) => {
+            name("flagKey", &experiment.flag_key)?;
+            name("variant", &experiment.variant)
+        }
+        Rule::Hogql(hogql) => Audience::check(&hogql.query),
     }
 }
 

@@ -6,7 +6,10 @@ use async_graphql::MaybeUndefined;
 use entity::segment_trigger::Kind;
 
 use super::{Rule, Times};
-use crate::base::State;
+use crate::{
+    base::State,
+    contact::{ACCOUNT_JOINED, CONSENT_CHANGED},
+};
 
 /// Something that happens to a contact.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,6 +58,15 @@ pub(in crate::segment) fn triggers(rule: &Rule, states: &[&State]) -> BTreeSet<T
                 let events = known.flat_map(|known| known.events);
                 found.extend(events.map(|name| Trigger::new(Kind::Event, name)));
             }
+            Rule::Consent(_) => {
+                found.insert(Trigger::new(Kind::Event, CONSENT_CHANGED));
+            }
+            Rule::Account(_) => {
+                found.insert(Trigger::new(Kind::Event, ACCOUNT_JOINED));
+                found.insert(Trigger::new(Kind::Account, ""));
+            }
+            // What PostHog knows has a name of its own, which is the tenant's.
+            Rule::Cohort(_) | Rule::Flag(_) | Rule::Experiment(_) | Rule::Hogql(_) => {}
         }
     }
     if holds_of_nobody(rule) {
@@ -85,5 +97,7 @@ fn holds_of_nobody(rule: &Rule) -> bool {
         Rule::State(state) => Times::of(state.at_least, state.at_most).are(0),
         // Another segment's rule may hold of nobody; its new member is told of by that segment.
         Rule::Identifier(_) | Rule::FirstEvent(_) | Rule::LastEvent(_) | Rule::Segment(_) => false,
+        Rule::Consent(_) | Rule::Account(_) => false,
+        Rule::Cohort(_) | Rule::Flag(_) | Rule::Experiment(_) | Rule::Hogql(_) => false,
     }
 }

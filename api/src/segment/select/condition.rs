@@ -1,9 +1,9 @@
 //! A rule as a condition on contacts, and the tables that it needs beside them.
 
 use entity::{
-    Id, contact,
+    Id, account, account_membership, consent, contact,
     contact_identifier::{self, Verification},
-    contact_trait, segment, segment_listing, segment_member,
+    contact_trait, segment, segment_listing, segment_member, segment_source_member,
 };
 use sea_orm::{
     ColumnTrait, Condition, IntoSimpleExpr, Iterable,
@@ -19,7 +19,11 @@ use crate::{
         gql::Duration,
         storable,
     },
-    segment::rules::{IdentifierRule, MomentRule, PropertyRule, Rule, Times},
+    contact as contact_room,
+    segment::{
+        rules::{AccountRule, ConsentRule, IdentifierRule, MomentRule, PropertyRule, Rule, Times},
+        source,
+    },
 };
 
 /// Builds one statement's condition, and collects what it joins.
@@ -63,6 +67,11 @@ impl Asking<'_, '_> {
                     Error::Internal(anyhow::anyhow!("no room knows the state {}", state.state))
                 })?;
                 self.times(reached, Times::of(state.at_least, state.at_most))
+            }
+            Rule::Consent(consent) => self.consent(consent),
+            Rule::Account(account) => self.account(account),
+            Rule::Cohort(_) | Rule::Flag(_) | Rule::Experiment(_) | Rule::Hogql(_) => {
+                self.told_by_posthog(rule)?
             }
         })
     }
@@ -120,6 +129,70 @@ impl Asking<'_, '_> {
             .fold(at.is_not_null(), Expr::and)
     }
 
+    fn consent(&self, rule: &ConsentRule) -> Expr {
+        use consent::Column;
+        let mut rows = self.question.scope.subquery::<consent::Entity>();
+        rows.and_where(Column::Topic.eq(storable(rule.topic.clone())))
+            .and_where(Column::Channel.eq(consent::Channel::from(rule.channel)));
+        let mut stands = Among::default();
+        stands.must(Column::State.eq(consent::State::from(rule.state)));
+        stands.must(contact_room::consent_is_latest());
+        related(&rows, Column::ContactId, stands)
+    }
+
+    /// Memberships of the accounts that are such, an absorbed contact's with them.
+    fn account(&mut self, rule: &AccountRule) -> Expr {
+        use account_membership::Column;
+        let scope = self.question.scope;
+        let mut such = scope.subquery::<account::Entity>();
+        such.column(account::Column::Id.as_column_ref())
+            .and_where_option(
+                rule.r#type
+                    .clone()
+                    .map(|kind| account::Column::Kind.eq(storable(kind))),
+            );
+        if let Some(key) = &rule.key {
+            let column = Expr::col(account::Column::Key.as_column_ref());
+            such.cond_where(key.clone().of_column(&column));
+        }
+        let traits = account::Column::Traits.into_simple_expr();
+        for rule in rule.traits.iter().flatten() {
+            let member = scope.member(&traits, &storable(rule.key.clone()));
+            such.cond_where(compared(rule, &member));
+        }
+        let mut rows = scope.subquery::<account_membership::Entity>();
+        rows.expr_as(Column::ContactId.into_simple_expr(), CONTACT)
+            .expr_as(Column::CreatedAt.into_simple_expr(), AT)
+            .and_where(Column::AccountId.in_subquery(such));
+        if let Reach::These { members, .. } = self.question.reach {
+            rows.cond_where(
+                scope.is_one_of::<account_membership::Entity>(Column::ContactId, members),
+            );
+        }
+        self.any(rows)
+    }
+
+    fn told_by_posthog(&mut self, rule: &Rule) -> Result<Expr> {
+        use segment_source_member::Column;
+        let scope = self.question.scope;
+        let mut rows = scope.subquery::<segment_source_member::Entity>();
+        rows.expr_as(Column::ContactId.into_simple_expr(), CONTACT)
+            .expr_as(Column::CreatedAt.into_simple_expr(), AT)
+            .and_where(Column::SourceId.eq(source::id(scope.tenant(), rule)?));
+        if let Reach::These { members, .. } = self.question.reach {
+            rows.cond_where(
+                scope.is_one_of::<segment_source_member::Entity>(Column::ContactId, members),
+            );
+        }
+        Ok(self.any(rows))
+    }
+
+    /// Whether there is an occurrence at all.
+    fn any(&mut self, occurrences: SelectStatement) -> Expr {
+        let table = self.counted(occurrences);
+        Expr::col((table, TIMES)).is_not_null()
+    }
+
     pub(super) fn listed(&mut self, segment: Id<segment::Entity>) -> Expr {
         use segment_listing::Column;
         let mut rows = self.question.scope.subquery::<segment_listing::Entity>();
@@ -133,8 +206,7 @@ impl Asking<'_, '_> {
                 .is_one_of::<segment_listing::Entity>(Column::ContactId, members);
             rows.cond_where(narrow);
         }
-        let table = self.counted(rows);
-        Expr::col((table, TIMES)).is_not_null()
+        self.any(rows)
     }
 
     fn identifier(&self, rule: &IdentifierRule) -> Expr {

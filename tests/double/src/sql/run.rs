@@ -219,6 +219,11 @@ impl<'a> Runner<'a> {
                     .iter()
                     .map(move |id| Row::Pair(id, person))
             })),
+            Table::CohortPeople => Box::new(
+                persons
+                    .in_cohorts()
+                    .map(|(cohort, person)| Row::Member(cohort, person)),
+            ),
             Table::Derived { .. } => Box::new(derived.iter().map(|row| Row::Derived(row))),
         }
     }

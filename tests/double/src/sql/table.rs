@@ -16,6 +16,8 @@ pub(super) enum Row<'a> {
     Person(&'a Person),
     /// A distinct id and its person.
     Pair(&'a str, &'a Person),
+    /// A cohort's number and a person in it.
+    Member(i64, &'a Person),
     Derived(&'a [Value]),
 }
 
@@ -26,6 +28,7 @@ pub(super) enum Table {
     Events,
     Persons,
     DistinctIds,
+    CohortPeople,
     /// A subquery, evaluated.
     Derived {
         columns: Vec<(String, Kind)>,
@@ -49,6 +52,7 @@ pub(super) enum Reader {
     PersonProperties,
     PersonProperty(Vec<String>, PropertyKind),
     PairDistinctId,
+    CohortId,
     Derived(usize),
 }
 
@@ -58,6 +62,7 @@ impl Table {
             "events" => Some(Self::Events),
             "persons" => Some(Self::Persons),
             "person_distinct_ids" => Some(Self::DistinctIds),
+            "cohort_people" => Some(Self::CohortPeople),
             _ => None,
         }
     }
@@ -78,6 +83,7 @@ impl Table {
             ],
             Self::Persons => &["id", "created_at", "properties", "is_identified"],
             Self::DistinctIds => &["distinct_id", "person_id"],
+            Self::CohortPeople => &["person_id", "cohort_id"],
             Self::Derived { columns } => {
                 return columns.iter().map(|(name, _)| name.clone()).collect();
             }
@@ -124,6 +130,11 @@ impl Table {
                 ["distinct_id"] => Some((Reader::PairDistinctId, Kind::String)),
                 ["person_id"] => Some((Reader::PersonId, Kind::Uuid)),
                 ["person", rest @ ..] => person(rest, persons),
+                _ => None,
+            },
+            Self::CohortPeople => match path {
+                ["person_id"] => Some((Reader::PersonId, Kind::Uuid)),
+                ["cohort_id"] => Some((Reader::CohortId, Kind::Int64)),
                 _ => None,
             },
             Self::Derived { columns } => {
@@ -184,13 +195,16 @@ impl Reader {
                 Value::Uuid(persons.id_of(&event.distinct_id))
             }
             (Self::PairDistinctId, Row::Pair(distinct_id, _)) => Value::text(distinct_id),
+            (Self::CohortId, Row::Member(cohort, _)) => Value::Int(cohort),
             (Self::Derived(place), Row::Derived(values)) => {
                 values.get(*place).cloned().unwrap_or(Value::Null)
             }
             (reader, Row::Event(event, persons)) => persons
                 .of(&event.distinct_id)
                 .map_or(Value::Null, |person| reader.read_person(person)),
-            (reader, Row::Person(person) | Row::Pair(_, person)) => reader.read_person(person),
+            (reader, Row::Person(person) | Row::Pair(_, person) | Row::Member(_, person)) => {
+                reader.read_person(person)
+            }
             (_, Row::Unit | Row::Derived(_)) => Value::Null,
         }
     }
