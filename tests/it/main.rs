@@ -25,6 +25,7 @@ mod limits;
 mod merge;
 mod nudge;
 mod pages;
+mod peers;
 mod persisted;
 mod posthog;
 mod privacy;

@@ -33,7 +33,6 @@ pub(in crate::segment) fn triggers(rule: &Rule, states: &[&State]) -> BTreeSet<T
     let mut found = BTreeSet::new();
     for (_, part) in rule.walk() {
         match part {
-            Rule::And(_) | Rule::Or(_) | Rule::Not(_) => {}
             Rule::Trait(filter) => {
                 found.insert(Trigger::new(Kind::Trait, &filter.key));
                 // Whoever names an address or a number by which a contact is known sets these, too.
@@ -65,8 +64,14 @@ pub(in crate::segment) fn triggers(rule: &Rule, states: &[&State]) -> BTreeSet<T
                 found.insert(Trigger::new(Kind::Event, ACCOUNT_JOINED));
                 found.insert(Trigger::new(Kind::Account, ""));
             }
-            // What PostHog knows has a name of its own, which is the tenant's.
-            Rule::Cohort(_) | Rule::Flag(_) | Rule::Experiment(_) | Rule::Hogql(_) => {}
+            // What PostHog knows is named by its source, which is the tenant's.
+            Rule::And(_)
+            | Rule::Or(_)
+            | Rule::Not(_)
+            | Rule::Cohort(_)
+            | Rule::Flag(_)
+            | Rule::Experiment(_)
+            | Rule::Hogql(_) => {}
         }
     }
     if holds_of_nobody(rule) {
@@ -96,8 +101,15 @@ fn holds_of_nobody(rule: &Rule) -> bool {
         Rule::Event(event) => Times::of(event.at_least, event.at_most).are(0),
         Rule::State(state) => Times::of(state.at_least, state.at_most).are(0),
         // Another segment's rule may hold of nobody; its new member is told of by that segment.
-        Rule::Identifier(_) | Rule::FirstEvent(_) | Rule::LastEvent(_) | Rule::Segment(_) => false,
-        Rule::Consent(_) | Rule::Account(_) => false,
-        Rule::Cohort(_) | Rule::Flag(_) | Rule::Experiment(_) | Rule::Hogql(_) => false,
+        Rule::Segment(_)
+        | Rule::Identifier(_)
+        | Rule::FirstEvent(_)
+        | Rule::LastEvent(_)
+        | Rule::Consent(_)
+        | Rule::Account(_)
+        | Rule::Cohort(_)
+        | Rule::Flag(_)
+        | Rule::Experiment(_)
+        | Rule::Hogql(_) => false,
     }
 }
