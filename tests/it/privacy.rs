@@ -322,6 +322,31 @@ async fn connect(kit: &Kit, tenant: &Tenant, double: &Double) {
 }
 
 #[tokio::test]
+async fn a_segment_is_smaller_by_who_was_erased() -> anyhow::Result<()> {
+    on_each_database(async |kit| {
+        let acme = kit.tenant("acme").await?;
+        let save = "mutation { a: segmentSave(input: {key: \"all\", rule: {not: {event: {name: \"never\"}}}}) { userErrors { code } } b: segmentSave(input: {key: \"buyers\", rule: {event: {name: \"buy\"}}}) { userErrors { code } } }";
+        ask(&kit, &acme.secret_key, save, json!({})).await;
+        for name in ["ann", "bob"] {
+            track(&kit, &acme.secret_key, json!({"event": "buy", "userId": name})).await;
+        }
+        kit.app.worker.drain().await?;
+        let sizes = async || {
+            let query = "{ segments { edges { node { size members(first: 10) { totalCount } sizeHistory(first: 1) { edges { node { size } } } } } } }";
+            ask(&kit, &acme.secret_key, query, json!({})).await["segments"]["edges"].take()
+        };
+        let of = |size: u64| json!({"node": {"size": size, "members": {"totalCount": size}, "sizeHistory": {"edges": [{"node": {"size": size}}]}}});
+        assert_eq!(sizes().await, json!([of(2), of(2)]));
+        let found = ask(&kit, &acme.secret_key, "{ contact(by: {externalId: \"ann\"}) { id } }", json!({})).await;
+        erase(&kit, &acme.secret_key, found["contact"]["id"].as_str().unwrap()).await;
+        kit.app.worker.drain().await?;
+        assert_eq!(sizes().await, json!([of(1), of(1)]));
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
 async fn posthog_is_asked_to_delete_the_person_until_it_takes_the_order() -> anyhow::Result<()> {
     on_each_database(async |kit| {
         let acme = kit.tenant("acme").await?;

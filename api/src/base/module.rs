@@ -93,9 +93,13 @@ pub enum Export {
 /// What becomes of a contact's rows when it is erased.
 pub enum Erase {
     Delete,
+    /// The room deletes some of these contacts' rows itself, for it keeps count of them; gives how many, none at last.
+    By(EraseBy),
     /// They stay, for this reason: nothing in them says who it was.
     Keep(&'static str),
 }
+
+pub(super) type EraseBy = for<'a> fn(&'a Tx, &'a [ContactId]) -> Fut<'a, Result<u64>>;
 
 pub type Settle = for<'a> fn(&'a Tx, &'a Regrouped) -> Fut<'a, Result<()>>;
 

@@ -54,7 +54,7 @@ fn tables(modules: &'static [&'static Module]) -> Vec<&'static Held> {
         .iter()
         .rev()
         .flat_map(|module| module.fold.tables)
-        .filter(|held| matches!(held.erase, Erase::Delete))
+        .filter(|held| !matches!(held.erase, Erase::Keep(_)))
         .collect()
 }
 
@@ -79,15 +79,27 @@ async fn some_rows(run: &Run, cursor: Cursor, held: &Held, members: &[ContactId]
     run.cx
         .write(async |tx| {
             let mut cursor = cursor.clone();
-            let rows = tx.delete_held(held, members, ROWS_AT_ONCE).await?;
+            let rows = delete_some(tx, held, members).await?;
             cursor.count(held.table, rows);
-            if rows < ROWS_AT_ONCE {
+            let may_be_more = match held.erase {
+                Erase::By(_) => rows > 0,
+                Erase::Delete | Erase::Keep(_) => rows == ROWS_AT_ONCE,
+            };
+            if !may_be_more {
                 cursor.tables += 1;
             }
             run.checkpoint(tx, cursor.place()?).await
         })
         .await?;
     Ok(Next::Step)
+}
+
+async fn delete_some(tx: &Tx, held: &Held, members: &[ContactId]) -> Result<u64> {
+    match held.erase {
+        Erase::Delete => tx.delete_held(held, members, ROWS_AT_ONCE).await,
+        Erase::By(delete) => delete(tx, members).await,
+        Erase::Keep(_) => Ok(0),
+    }
 }
 
 /// What mentions the person and names no contact; and then the database has done its part.
@@ -124,7 +136,7 @@ async fn rest(
 /// What was written by a unit of work that began before the person's names were buried.
 async fn late_rows(tx: &Tx, members: &[ContactId]) -> Result<()> {
     for held in tables(tx.modules()) {
-        tx.delete_held(held, members, ROWS_AT_ONCE).await?;
+        delete_some(tx, held, members).await?;
     }
     Ok(())
 }

@@ -340,6 +340,42 @@ pub(super) async fn make_due_now(
     make_due(tx, due.collect()).await
 }
 
+/// Takes contacts that are erased out of some of the segments that they are in; gives how many memberships those were. Nobody is
+/// told: there is nobody to tell it of.
+pub(super) async fn erase(tx: &Tx, contacts: &[ContactId]) -> Result<u64> {
+    use segment_member::{Column, Entity};
+    let theirs = is_one_of::<Entity>(tx, Column::ContactId, contacts);
+    let concerned: Vec<(SegmentId,)> = tx
+        .find::<Entity>()
+        .filter(theirs.clone())
+        .limit(ASKED_AT_ONCE as u64)
+        .select_only()
+        .column(Column::SegmentId)
+        .tuples()
+        .await?;
+    let concerned: BTreeSet<SegmentId> = concerned.into_iter().map(|(id,)| id).collect();
+    lock(tx, &concerned).await?;
+    // Read once they are held: another unit of work may have changed them meanwhile.
+    let rows = tx
+        .find::<Entity>()
+        .filter(theirs)
+        .filter(Column::SegmentId.is_in(concerned))
+        .all()
+        .await?;
+    let mut left: BTreeMap<SegmentId, i64> = BTreeMap::new();
+    for row in &rows {
+        *left.entry(row.segment_id).or_default() += 1;
+    }
+    for gone in rows.chunks(ASKED_AT_ONCE) {
+        let gone: Vec<_> = gone.iter().map(|row| row.id).collect();
+        tx.delete_many(&gone).await?;
+    }
+    for (segment, count) in left {
+        grow(tx, segment, -count).await?;
+    }
+    Ok(rows.len() as u64)
+}
+
 /// Every segment of the tenant.
 pub(super) async fn all_segments(tx: &Tx) -> Result<Vec<SegmentId>> {
     let ids: Vec<(SegmentId,)> = tx

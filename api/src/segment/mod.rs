@@ -47,7 +47,7 @@ pub const MODULE: Module = Module {
                 identifier: None,
                 through: None,
                 export: Export::All,
-                erase: Erase::Delete,
+                erase: Erase::By(|tx, contacts| Box::pin(membership::erase(tx, contacts))),
             },
             Held {
                 table: "segment_listing",
