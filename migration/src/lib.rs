@@ -14,6 +14,7 @@ mod m0008_identity_graph;
 mod m0009_segment;
 mod m0010_profile;
 mod m0011_transfer;
+mod m0013_view;
 mod table;
 
 /// The PostgreSQL role that the application works as: it owns nothing, so row level security holds for it.
@@ -39,6 +40,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0009_segment::Migration),
             Box::new(m0010_profile::Migration),
             Box::new(m0011_transfer::Migration),
+            Box::new(m0013_view::Migration),
         ]
     }
 }

@@ -54,8 +54,8 @@ pub use graphql::{
 };
 pub use proof::Proofs;
 pub use queries::{
-    distinct_ids, families, family, find_by, listed, merges_about, root, roots, traits,
-    visible_traits,
+    Asked, OrderedBy, Ordering, Span, distinct_ids, families, family, find_by, listed,
+    merges_about, of_distinct_ids, ordered, root, roots, sort_keys, traits, visible_traits,
 };
 pub use relationship::{
     RelatedArgs, RelationshipDirection, RelationshipEndInput, RelationshipFilter, RelationshipKind,
@@ -67,8 +67,8 @@ pub use rules::{
 };
 pub use touch::touch;
 pub use traits::{
-    Definition, Definitions, Refused, TraitDefinition, TraitMutation, TraitObservation, TraitQuery,
-    admit, conform, definitions, hidden_from, history as trait_history, rank,
+    Definition, Definitions, PERSONAL, Refused, TraitDefinition, TraitMutation, TraitObservation,
+    TraitQuery, admit, conform, definitions, hidden_from, history as trait_history, rank,
 };
 pub use whom::hold;
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_graphql::{Context, ID, Interface, Object};
 use entity::{
     ContactId, EventId, Id, TenantId, account, api_key, audit_entry, contact_identifier,
-    dead_letter, erasure, identity_block, issuer, job, merge_proposal, merge_record, metric,
-    nudge_delivery, operation, posthog_connection, relationship, tenant, trait_definition,
+    contact_view, dead_letter, erasure, identity_block, issuer, job, merge_proposal, merge_record,
+    metric, nudge_delivery, operation, posthog_connection, relationship, tenant, trait_definition,
 };
 
 use super::{
@@ -19,6 +19,7 @@ use super::{
     relationship::Relationship,
     segment::Segment,
     timeline::{Length, Part, Timelines},
+    view::ContactView,
 };
 use crate::{
     base::{
@@ -50,6 +51,7 @@ pub enum Node {
     ApiKey(ApiKey),
     AuditEntry(AuditEntry),
     Contact(Contact),
+    ContactView(ContactView),
     DeadLetter(DeadLetter),
     Erasure(Erasure),
     Event(Event),
@@ -94,6 +96,7 @@ pub struct Found {
     pub(super) timeline_lengths: Batch<Timelines, Length>,
     pub(super) timelines: Batch<Timelines, Part>,
     trait_definitions: Batch<ById, Id<trait_definition::Entity>>,
+    views: Batch<ById, Id<contact_view::Entity>>,
 }
 
 impl Found {
@@ -120,6 +123,7 @@ impl Found {
             timeline_lengths: Batch::new(Timelines(cx.clone())),
             timelines: Batch::new(Timelines(cx.clone())),
             trait_definitions: Batch::new(rows()),
+            views: Batch::new(rows()),
         })
     }
 }
@@ -255,6 +259,12 @@ async fn find_more(ctx: &Context<'_>, id: &ID) -> async_graphql::Result<Option<N
         meets(ctx, gql::CONTACTS_READ)?;
         let row = found.blocks.ask(id).await?;
         return Ok(row.map(|row| Node::IdentityBlock(row.into())));
+    }
+    if let Some(id) = Id::parse(id) {
+        meets(ctx, gql::CONTACTS_READ)?;
+        let row = found.views.ask(id).await?;
+        let view = row.map(ContactView::try_from).transpose()?;
+        return Ok(view.map(Node::ContactView));
     }
     if let Some(id) = Id::parse(id) {
         meets(ctx, gql::SEGMENTS_READ)?;
