@@ -1,4 +1,4 @@
-//! Saved lists of contacts.
+//! Saved lists of contacts, and what gives contacts in a trait's order.
 
 use sea_orm_migration::{
     prelude::*,
@@ -22,6 +22,28 @@ impl MigrationTrait for Migration {
             .unique(&["tenant_id", "key"])
             .index(&["tenant_id", "created_at", "id"])
             .make(m)
-            .await
+            .await?;
+        // Half of all contacts may have one and the same value: without their ids in the index each page would sort that half.
+        for column in ["text", "number"] {
+            m.create_index(
+                Index::create()
+                    .name(format!("contact_trait_{column}_contact"))
+                    .table("contact_trait")
+                    .col("tenant_id")
+                    .col("key")
+                    .col(column)
+                    .col("contact_id")
+                    .to_owned(),
+            )
+            .await?;
+            m.drop_index(
+                Index::drop()
+                    .name(format!("contact_trait_tenant_id_key_{column}"))
+                    .table("contact_trait")
+                    .to_owned(),
+            )
+            .await?;
+        }
+        Ok(())
     }
 }

@@ -12,11 +12,11 @@ use chrono::TimeDelta;
 use entity::{
     ContactId, EventId, Id, TenantOwned, account, account_membership, api_key, audit_entry,
     consent, contact, contact_alias, contact_evidence, contact_identifier, contact_trait,
-    dead_letter, erasure, event, idempotency, identity_block, identity_policy, issuer, job,
-    merge_proposal, merge_record, metric, nudge, nudge_decision, nudge_delivery, nudge_interaction,
-    nudge_version, operation, posthog_connection, relationship, segment, segment_due,
-    segment_listing, segment_member, segment_size, segment_trigger, suppression, tenant_front,
-    tombstone, touchpoint, trait_definition, trait_observation, trait_schema,
+    contact_view, dead_letter, erasure, event, idempotency, identity_block, identity_policy,
+    issuer, job, merge_proposal, merge_record, metric, nudge, nudge_decision, nudge_delivery,
+    nudge_interaction, nudge_version, operation, posthog_connection, relationship, segment,
+    segment_due, segment_listing, segment_member, segment_size, segment_trigger, suppression,
+    tenant_front, tombstone, touchpoint, trait_definition, trait_observation, trait_schema,
 };
 use futures_util::StreamExt as _;
 use jsonwebtoken::{EncodingKey, Header};
@@ -68,6 +68,42 @@ const fn tried(field: &'static str, by: By, document: &'static str, answer: Answ
 }
 
 const TRIES: &[Try] = &[
+    tried(
+        "contactView",
+        Key,
+        r#"{ a: contactView(id: "VIEW") { id } b: contactView(key: "secret-view") { id rows { totalCount } } }"#,
+        Data(r#"{"a": null, "b": null}"#),
+    ),
+    tried(
+        "contactViews",
+        Key,
+        r#"{ contactViews(filter: {key: {startsWith: "secret"}}) { totalCount edges { node { id } } } }"#,
+        Data(r#"{"contactViews": {"totalCount": 0, "edges": []}}"#),
+    ),
+    tried(
+        "contactViewSave",
+        Key,
+        r#"mutation { a: contactViewSave(input: {id: "VIEW", key: "mine", columns: []}) { view { key } userErrors { code field } } b: contactViewSave(input: {key: "mine", columns: [{segment: {key: "secret-segment"}}]}) { view { key } userErrors { code field } } }"#,
+        Data(
+            r#"{"a": {"view": null, "userErrors": [{"code": "NOT_FOUND", "field": "id"}]}, "b": {"view": null, "userErrors": [{"code": "NOT_FOUND", "field": "columns.0.segment.key"}]}}"#,
+        ),
+    ),
+    tried(
+        "contactViewDelete",
+        Key,
+        r#"mutation { contactViewDelete(input: {id: "VIEW"}) { deletedId userErrors { code field } } }"#,
+        Data(
+            r#"{"contactViewDelete": {"deletedId": null, "userErrors": [{"code": "NOT_FOUND", "field": "id"}]}}"#,
+        ),
+    ),
+    tried(
+        "contactViewExport",
+        Key,
+        r#"mutation { a: contactViewExport(input: {id: "VIEW"}) { job { id } userErrors { code field } } b: contactViewExport(input: {key: "secret-view"}) { job { id } userErrors { code field } } }"#,
+        Data(
+            r#"{"a": {"job": null, "userErrors": [{"code": "NOT_FOUND", "field": "id"}]}, "b": {"job": null, "userErrors": [{"code": "NOT_FOUND", "field": "key"}]}}"#,
+        ),
+    ),
     tried(
         "segment",
         Key,
@@ -735,6 +771,12 @@ impl Victim {
             .as_str()
             .unwrap()
             .to_owned();
+        let save = "mutation { contactViewSave(input: {key: \"secret-view\", columns: [{segment: {key: \"secret-segment\"}}]}) { view { id } userErrors { message } } }";
+        let saved = ask(kit, sk, save, json!({})).await;
+        let view_id = saved["contactViewSave"]["view"]["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         let add = "mutation($input: SegmentMembersInput!) { segmentMembersAdd(input: $input) { userErrors { message } } }";
         let input = json!({"input": {"id": segment_id, "contactIds": [contact_id]}});
         ask(kit, sk, add, input).await;
@@ -781,6 +823,7 @@ impl Victim {
                 ("RECORD", record_id),
                 ("SEGMENT", segment_id),
                 ("TENANT", tenant.id.to_string()),
+                ("VIEW", view_id),
                 ("VERSION", text(&shown["nudge"]["liveVersion"]["id"])),
             ],
             tenant,
@@ -848,6 +891,7 @@ impl Victim {
             all::<trait_observation::Entity>(cx).await?,
             all::<nudge_version::Entity>(cx).await?,
             all::<posthog_connection::Entity>(cx).await?,
+            all::<contact_view::Entity>(cx).await?,
             all::<segment::Entity>(cx).await?,
             all::<segment_due::Entity>(cx).await?,
             all::<segment_listing::Entity>(cx).await?,

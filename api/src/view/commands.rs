@@ -247,8 +247,8 @@ pub async fn export(tx: &Tx, actor: &Actor, view: &contact_view::Model) -> Resul
         total: None,
     };
     let row = enqueue(tx, actor, new).await?;
-    let changes = json!({"key": view.key, "jobId": row.id.to_string()});
-    tx.audit(Audited::new("contactViewExport", &view.id, changes))
+    let changes = json!({"key": view.key, "viewId": view.id.to_string()});
+    tx.audit(Audited::new("contactViewExport", &row.id, changes))
         .await?;
     Ok(row)
 }

@@ -140,16 +140,18 @@ impl Posthog {
             })
             .await?;
         connection.key()?;
-        let spec = |key: &str| {
-            let metric = metrics.get(key).ok_or_else(|| {
-                let error = super::unknown_metric(&super::Item::Metric(key.to_owned()));
-                error.at("orderBy.metric")
-            });
+        let spec = |place: &str, key: &str| {
+            let unknown = || super::unknown_metric(&super::Item::Metric(key.to_owned()));
+            let metric = metrics.get(key).ok_or_else(|| unknown().at(place));
             metric.map(spec)
         };
-        let by = wanted.by.as_deref().map(spec).transpose()?;
+        let by = wanted.by.as_deref();
+        let by = by.map(|key| spec("orderBy.metric", key)).transpose()?;
         let filter = wanted.filter.as_ref();
-        let filter = filter.map(|filter| Ok::<_, Error>((spec(&filter.key)?, filter)));
+        let filter = filter.map(|filter| {
+            let spec = spec("metricFilter.key", &filter.key)?;
+            Ok::<_, Error>((spec, filter))
+        });
         let filter = filter.transpose()?;
         let Some(by) = by.or_else(|| filter.as_ref().map(|(spec, _)| spec.clone())) else {
             return Err(Error::invalid("orderBy", "there is no metric to rank by"));
