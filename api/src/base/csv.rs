@@ -37,7 +37,7 @@ pub fn csv_lines(records: &[Vec<CsvCell<'_>>]) -> Result<Vec<u8>> {
         .from_writer(vec![]);
     for record in records {
         let cells = record.iter().map(CsvCell::written);
-        let cells = cells.map(|cell| cell.into_owned());
+        let cells = cells.map(Cow::into_owned);
         lines.write_record(cells).map_err(anyhow::Error::from)?;
     }
     lines

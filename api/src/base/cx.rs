@@ -148,6 +148,7 @@ impl Cx {
         }
     }
     /// For work that is done later for `actor`, who asked for it, and that sees what it may see.
+    #[must_use]
     pub fn acting_as(&self, actor: Actor) -> Self {
         Self::new(Arc::clone(&self.env), self.tenant, actor)
     }

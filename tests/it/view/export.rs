@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, fmt::Write as _, time::Duration};
 
 use chrono::TimeDelta;
 use posthog_double::{Endpoint, Failure};
@@ -65,7 +65,7 @@ async fn a_file_holds_every_row_and_no_formula() -> anyhow::Result<()> {
                 "\rx" | "\nx" => format!("\"'{text}\""),
                 other => format!("'{other}"),
             };
-            expected.push_str(&format!("{id},{safe},-1.5\r\n"));
+            write!(expected, "{id},{safe},-1.5\r\n")?;
         }
         let columns = json!([{"trait": {"key": "note", "label": "=note"}}, {"trait": {"key": "score"}}]);
         saved(&kit, &acme, json!({"key": "notes", "columns": columns, "orderBy": {"field": "CREATED_AT", "direction": "ASC"}})).await;
