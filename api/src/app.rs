@@ -24,6 +24,7 @@ use crate::{
     schema::{self, Answered, Documents, Known, Ready, Schema},
     segment,
     tenant::{self, Allowances, Caller, Fronts, Limits, Principals, Standings, is_in_browsers},
+    view,
     worker::Worker,
 };
 
@@ -34,6 +35,7 @@ const MODULES: &[&Module] = &[
     &privacy::MODULE,
     &import::MODULE,
     &segment::MODULE,
+    &view::MODULE,
     &nudge::MODULE,
 ];
 
@@ -127,6 +129,7 @@ impl App {
         let outbound = Outbound::new(parts.config.allow_private_upstreams)?;
         let posthog = Arc::new(Posthog::new(&env, outbound.clone(), tasks.clone()));
         env.kept.put(Arc::clone(&posthog));
+        env.kept.put(Arc::<view::Lists>::default());
         let streams = Arc::new(Streams::default());
         let documents = Documents::default();
         let fronts = Fronts::new(Arc::clone(&env));
@@ -326,6 +329,7 @@ impl App {
             .data(posthog::loaders(&cx, &self.posthog))
             .data(nudge::Reads::new(&cx))
             .data(segment::Reads::new(&cx))
+            .data(view::Reads::new(&cx))
     }
 
     /// The document that `tenant` trusts under this hash.

@@ -23,4 +23,5 @@ pub mod telemetry;
 pub mod tenant;
 pub mod transfer;
 pub mod transport;
+pub mod view;
 pub mod worker;

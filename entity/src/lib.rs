@@ -12,6 +12,7 @@ pub mod contact_cannot_link;
 pub mod contact_evidence;
 pub mod contact_identifier;
 pub mod contact_trait;
+pub mod contact_view;
 pub mod dead_letter;
 pub mod erasure;
 pub mod event;

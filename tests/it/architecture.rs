@@ -24,6 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("import", &["base", "contact", "job", "suppression"]),
     ("segment", &["base", "contact", "posthog"]),
+    ("view", &["base", "contact", "job", "posthog", "segment"]),
     // growth: these never name each other
     ("nudge", &["base", "contact"]),
     // roof
@@ -43,6 +44,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "privacy",
             "segment",
             "tenant",
+            "view",
             "worker",
         ],
     ),
@@ -66,6 +68,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "schema",
             "segment",
             "tenant",
+            "view",
             "worker",
         ],
     ),

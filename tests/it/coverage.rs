@@ -30,7 +30,7 @@ const LISTENED: Duration = Duration::from_millis(200);
 #[tokio::test]
 async fn whoever_may_read_an_object_finds_it_by_its_id() -> anyhow::Result<()> {
     /// What stands for an object of each type, and whether the contact that it is about may read it.
-    const TYPES: [(&str, &str, bool); 30] = [
+    const TYPES: [(&str, &str, bool); 32] = [
         ("ACCOUNT", "Account", false),
         ("RELATION", "Relationship", false),
         ("BLOCK", "IdentityBlock", false),
@@ -61,6 +61,8 @@ async fn whoever_may_read_an_object_finds_it_by_its_id() -> anyhow::Result<()> {
         ("TENANT", "Tenant", false),
         ("TOUCH", "Touchpoint", true),
         ("VERSION", "NudgeVersion", false),
+        ("LINE", "ContactViewRow", false),
+        ("VIEW", "ContactView", false),
     ];
     let nodes = "{ __type(name: \"Node\") { possibleTypes { name } } }";
     let nodes = schema::build().finish().execute(nodes).await;

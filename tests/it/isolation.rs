@@ -25,6 +25,31 @@ enum As {
 /// Each root field, who could use it, and how it is tried. `$…` stand for acme's ids.
 const TRIED: &[(&str, As, &str)] = &[
     (
+        "contactView",
+        As::Secret,
+        "{ a: contactView(id: \"$view\") { id name } b: contactView(key: \"acme-view\") { id name rows { edges { node { contact { name } cells { text } } } } } }",
+    ),
+    (
+        "contactViews",
+        As::Secret,
+        "{ contactViews { totalCount edges { node { id name rows { totalCount edges { node { contact { id name } } } } } } } }",
+    ),
+    (
+        "contactViewSave",
+        As::Secret,
+        "mutation { contactViewSave(input: {id: \"$view\", key: \"theirs\", columns: []}) { view { name } userErrors { field } } }",
+    ),
+    (
+        "contactViewDelete",
+        As::Secret,
+        "mutation { contactViewDelete(input: {id: \"$view\"}) { deletedId userErrors { field } } }",
+    ),
+    (
+        "contactViewExport",
+        As::Secret,
+        "mutation { contactViewExport(input: {id: \"$view\"}) { job { id } userErrors { field } } }",
+    ),
+    (
         "segment",
         As::Secret,
         "{ a: segment(id: \"$segment\") { id name } b: segment(key: \"acme-all\") { id name } }",
@@ -506,6 +531,7 @@ impl Acme {
         let issuer = say("mutation { issuerSave(input: {kind: CONTACT, issuer: \"Acme's\", algorithms: [HS256], sharedSecret: \"a shared secret of more than 32 bytes\"}) { issuer { id } userErrors { message } } }").await?;
         let pushed = say("mutation { operationsPush(input: {operations: [{name: \"Acme's\", text: \"{ tenant { name } }\"}]}) { operations { id } userErrors { message } } }").await?;
         let segment = say("mutation { segmentSave(input: {key: \"acme-all\", name: \"Acme's\", rule: {event: {name: \"signup\"}}}) { segment { id } userErrors { message } } }").await?;
+        let view = say("mutation { contactViewSave(input: {key: \"acme-view\", name: \"Acme's\", columns: [{field: {field: NAME}}]}) { view { id } userErrors { message } } }").await?;
         let made = say("mutation { identify(input: {userId: \"acme-user\", anonymousId: \"acme-browser\", traits: {name: \"Acme's Ann\"}}) { contact { id } } track(input: {event: \"signup\", userId: \"acme-user\"}) { accepted } }").await?;
         let contact = text(&made["identify"]["contact"]["id"])?;
         kit.app.worker.drain().await?;
@@ -540,6 +566,7 @@ impl Acme {
             ("$metric", text(&seen["metrics"]["edges"][0]["node"]["id"])?),
             ("$issuer", text(&issuer["issuerSave"]["issuer"]["id"])?),
             ("$segment", text(&segment["segmentSave"]["segment"]["id"])?),
+            ("$view", text(&view["contactViewSave"]["view"]["id"])?),
             ("$import", text(&imported["importCreate"]["import"]["id"])?),
             ("$job", text(&exported["contactExport"]["job"]["id"])?),
             ("$tenant", text(&seen["tenant"]["id"])?),
@@ -565,7 +592,7 @@ impl Acme {
     async fn picture(&self, kit: &Kit) -> Value {
         let document = "{ tenant { name suspendedAt allowedOrigins requirePersistedOperations limits { costMax } apiKeys { id name revokedAt expiresAt } issuers { issuer updatedAt } posthog { projectId } }
             contacts { totalCount edges { node { id name identifiers { kind value } traits } } }
-            operations { totalCount } events { totalCount } segments { edges { node { name size rule members { edges { node { id } } } } } } nudges { totalCount edges { node { id name archivedAt } } } metrics { edges { node { key expression } } }
+            contactViews { edges { node { key name columns { label } } } } operations { totalCount } events { totalCount } segments { edges { node { name size rule members { edges { node { id } } } } } } nudges { totalCount edges { node { id name archivedAt } } } metrics { edges { node { key expression } } }
             operations { totalCount } jobs { edges { node { id state } } } erasures { totalCount } events { totalCount } nudges { totalCount edges { node { id name archivedAt } } } metrics { edges { node { key expression } } }
             contact(by: {externalId: \"acme-user\"}) { nudges { edges { node { id state } } } } }";
         kit.gql(&self.tenant.secret_key, document, json!({})).await["data"].clone()

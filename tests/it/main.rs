@@ -36,5 +36,6 @@ mod serve;
 mod tenant;
 mod transport;
 mod variables;
+mod view;
 mod wire;
 mod worker;

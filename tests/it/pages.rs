@@ -67,6 +67,14 @@ const PAGED: &[(&str, &str)] = &[
         r#"{ segment(key: "vips") { sizeHistory PAGE { pageInfo { hasNextPage } } } }"#,
     ),
     (
+        "ContactView.rows",
+        r#"{ contactView(key: "all") { rows PAGE { pageInfo { hasNextPage } } } }"#,
+    ),
+    (
+        "Query.contactViews",
+        "{ contactViews PAGE { pageInfo { hasNextPage } } }",
+    ),
+    (
         "Import.rejects",
         "{ imports(first: 1) { edges { node { rejects PAGE { pageInfo { hasNextPage } } } } } }",
     ),
@@ -173,6 +181,8 @@ async fn no_list_gives_more_than_a_hundred_at_once() -> anyhow::Result<()> {
         upsert(&kit, &acme, json!({"externalId": "u1"})).await;
         let save = r#"mutation { segmentSave(input: {key: "vips"}) { segment { id } } }"#;
         kit.gql(&acme.secret_key, save, json!({})).await;
+        let save = r#"mutation { contactViewSave(input: {key: "all", columns: []}) { userErrors { code } } }"#;
+        ask(&kit, &acme.secret_key, save, json!({})).await;
         let account = r#"mutation { accountUpsert(input: {type: "company", key: "acme"}) { userErrors { code } } }"#;
         ask(&kit, &acme.secret_key, account, json!({})).await;
         let create = "mutation { importCreate(input: {format: CSV, columns: [{name: \"mail\", target: EMAIL}]}) { userErrors { code } } }";

@@ -10,4 +10,4 @@ mod hogql;
 mod join;
 mod metrics;
 mod outage;
-mod stage;
+pub(crate) mod stage;

@@ -147,6 +147,11 @@ impl Cx {
             note: Arc::default(),
         }
     }
+    /// For work that is done later for `actor`, who asked for it, and that sees what it may see.
+    #[must_use]
+    pub fn acting_as(&self, actor: Actor) -> Self {
+        Self::new(Arc::clone(&self.env), self.tenant, actor)
+    }
     /// Reads of this tenant, each in a transaction of its own.
     pub fn db(&self) -> Scope {
         self.env.db.tenant(self.tenant)

@@ -136,13 +136,17 @@ impl Among {
 }
 
 /// When something must have happened. All operators given must hold.
-#[derive(Clone, Debug, Default, InputObject)]
+#[derive(Clone, Debug, Default, PartialEq, InputObject, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct DateTimeFilter {
     /// Earlier than this instant.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<Instant>,
     /// Later than this instant.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<Instant>,
     /// Has an instant at all, or has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub exists: Option<bool>,
 }
 
@@ -169,7 +173,8 @@ impl DateTimeFilter {
 }
 
 /// Which way a list is sorted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum OrderDirection {
     /// The smallest, or the earliest, first.
     Asc,

@@ -281,6 +281,35 @@ const ERRORS_MAX: usize = 20;
 const ERRORS_BYTES_MAX: usize = 16 * 1024;
 const ERROR_CHARS_MAX: usize = 500;
 
+/// What names an error to clients.
+pub const fn code(error: &Error) -> &'static str {
+    match error {
+        Error::User(e) if matches!(e.code, ErrorCode::NotFound) => "NOT_FOUND",
+        Error::User(_) => "BAD_USER_INPUT",
+        Error::Unauthenticated => "UNAUTHENTICATED",
+        Error::Forbidden => "FORBIDDEN",
+        Error::NotFound => "NOT_FOUND",
+        Error::TooComplex(_) => "QUERY_TOO_COMPLEX",
+        Error::BadCursor => "BAD_CURSOR",
+        Error::Contended | Error::Conflict { .. } => "CONFLICT",
+        Error::RateLimited { .. } => "RATE_LIMITED",
+        Error::Unavailable(Unavailable { code, .. }) => code,
+        Error::Internal(_) => "INTERNAL",
+    }
+}
+
+/// When the same may succeed, in seconds from now.
+fn retry_after_s(error: &Error) -> Option<u64> {
+    let after = match error {
+        Error::Contended => return Some(1),
+        Error::Conflict { retry_after, .. }
+        | Error::RateLimited { retry_after, .. }
+        | Error::Unavailable(Unavailable { retry_after, .. }) => *retry_after,
+        _ => None,
+    };
+    after.map(|after| after.as_secs().max(1))
+}
+
 /// The one exit for faults: names each for the caller, logs the internal ones, and bounds them all.
 pub fn seal(response: &mut async_graphql::Response, request_id: &str) {
     response.errors.truncate(ERRORS_MAX);
@@ -288,45 +317,11 @@ pub fn seal(response: &mut async_graphql::Response, request_id: &str) {
         let source = error
             .source::<Error>()
             .or_else(|| error.source::<Arc<Error>>().map(AsRef::as_ref));
-        let mut retry_after = None;
-        let code = match source {
-            None => "GRAPHQL_VALIDATION_FAILED",
-            Some(Error::User(e)) if e.code == ErrorCode::NotFound => "NOT_FOUND",
-            Some(Error::User(_)) => "BAD_USER_INPUT",
-            Some(Error::Unauthenticated) => "UNAUTHENTICATED",
-            Some(Error::Forbidden) => "FORBIDDEN",
-            Some(Error::NotFound) => "NOT_FOUND",
-            Some(Error::TooComplex(_)) => "QUERY_TOO_COMPLEX",
-            Some(Error::BadCursor) => "BAD_CURSOR",
-            Some(Error::Contended) => {
-                retry_after = Some(1);
-                "CONFLICT"
-            }
-            Some(Error::Conflict {
-                retry_after: after, ..
-            }) => {
-                retry_after = after.map(|after| after.as_secs().max(1));
-                "CONFLICT"
-            }
-            Some(Error::RateLimited {
-                retry_after: after, ..
-            }) => {
-                retry_after = after.map(|after| after.as_secs().max(1));
-                "RATE_LIMITED"
-            }
-            Some(Error::Unavailable(Unavailable {
-                code,
-                retry_after: after,
-                ..
-            })) => {
-                retry_after = after.map(|after| after.as_secs().max(1));
-                code
-            }
-            Some(Error::Internal(cause)) => {
-                tracing::error!(error = format!("{cause:#}"), path = ?error.path, request_id, "internal error");
-                "INTERNAL"
-            }
-        };
+        if let Some(Error::Internal(cause)) = source {
+            tracing::error!(error = format!("{cause:#}"), path = ?error.path, request_id, "internal error");
+        }
+        let code = source.map_or("GRAPHQL_VALIDATION_FAILED", code);
+        let retry_after = source.and_then(retry_after_s);
         if error.message.len() > ERROR_CHARS_MAX {
             error.message = error.message.chars().take(ERROR_CHARS_MAX).collect();
         }

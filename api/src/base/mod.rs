@@ -4,6 +4,7 @@ mod audit;
 mod batch;
 mod bus;
 mod clock;
+mod csv;
 mod cx;
 mod db;
 mod error;
@@ -28,6 +29,7 @@ pub use audit::Audited;
 pub use batch::Batch;
 pub use bus::Bus;
 pub use clock::{Clock, Ids, Rng};
+pub use csv::{CsvCell, csv_lines};
 pub use cx::{Actor, Cx, Env, Note, Origin};
 pub(crate) use db::key;
 pub use db::{
@@ -47,7 +49,8 @@ pub use module::{
 pub use outbound::Outbound;
 pub use page::{
     Between, Counter, Cursors, Edge, FromEnd, Instance, Listing, PAGE_DEFAULT, PAGE_MAX, Page,
-    PageArgs, PageInfo, SortBy, Window, page, page_from_end, page_merged, page_select, system_page,
+    PageArgs, PageInfo, Place, SortBy, SortKey, Window, page, page_from_end, page_merged,
+    page_placed, page_select, places, system_page,
 };
 pub use revocation::{REVOCATIONS, Revocations};
 pub use role::MemberRole;

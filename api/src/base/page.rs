@@ -1,6 +1,7 @@
 //! Relay paging by key, both ways: cost grows with the page, not with the list.
 
 mod merged;
+mod placed;
 
 use std::{borrow::Cow, pin::Pin, sync::Arc};
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::{Cx, Env, Error, Result, Rows, Secrets, db::key};
 
 pub use merged::{Between, Instance, page_merged};
+pub use placed::{Place, page_placed, places};
 
 /// Rows a page holds when the caller does not say, and at most.
 pub const PAGE_DEFAULT: u64 = 25;
@@ -116,6 +118,18 @@ impl<M> Page<M> {
     pub fn listing<N: OutputType>(self, node: impl Fn(M) -> N) -> Listing<N> {
         self.keep(|row| Some(node(row)))
     }
+    /// The same, of rows that may not be readable.
+    pub fn try_listing<N: OutputType>(self, node: impl Fn(M) -> Result<N>) -> Result<Listing<N>> {
+        let read = |(cursor, row)| Ok((cursor, node(row)?));
+        let rows = self.rows.into_iter().map(read);
+        let page = Page {
+            rows: rows.collect::<Result<_>>()?,
+            has_previous: self.has_previous,
+            has_next: self.has_next,
+            counter: self.counter,
+        };
+        Ok(page.listing(|node| node))
+    }
     /// The same, without the rows that stand for nothing any more.
     pub fn keep<N: OutputType>(self, mut node: impl FnMut(M) -> Option<N>) -> Listing<N> {
         let cursor = |edge: Option<&(String, M)>| edge.map(|(cursor, _)| cursor.clone());
@@ -143,22 +157,22 @@ impl<M> Page<M> {
 
 /// A sort key, as a cursor carries it.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
-enum Key {
+pub enum SortKey {
     #[serde(rename = "t")]
     MicrosUtc(i64),
     #[serde(rename = "i")]
     Integer(i64),
     #[serde(rename = "s")]
     Text(String),
+    /// A number by its bits: read from decimal digits it might be its neighbour, and the page would begin one row off.
+    #[serde(rename = "n")]
+    NumberBits(u64),
+    /// There is nothing to sort by.
+    #[serde(rename = "x")]
+    Absent,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Cursor {
-    k: Key,
-    id: uuid::Uuid,
-}
-
-impl Key {
+impl SortKey {
     fn of(value: Value) -> Result<Self> {
         Ok(match value {
             Value::ChronoDateTimeUtc(Some(at)) => Self::MicrosUtc(at.timestamp_micros()),
@@ -168,11 +182,14 @@ impl Key {
             other => return Err(anyhow::anyhow!("a list cannot be sorted by {other:?}").into()),
         })
     }
-    fn value(self) -> Option<Value> {
+    /// As the database compares it; nothing of what is absent.
+    pub fn value(self) -> Option<Value> {
         Some(match self {
             Self::MicrosUtc(micros) => DateTime::from_timestamp_micros(micros)?.into(),
             Self::Integer(n) => n.into(),
             Self::Text(text) => text.into(),
+            Self::NumberBits(bits) => f64::from_bits(bits).into(),
+            Self::Absent => return None,
         })
     }
 }
@@ -301,8 +318,7 @@ impl<'a> Cursors<'a> {
     }
     /// The cursor of a row of a list that is sorted by an instant.
     pub fn at(&self, instant: DateTime<Utc>, id: uuid::Uuid) -> Result<String> {
-        let key = Key::MicrosUtc(instant.timestamp_micros());
-        seal(self.secrets, &self.place, &Cursor { k: key, id })
+        seal(self.secrets, &self.place, &Place::at(instant, id))
     }
 }
 
@@ -450,30 +466,35 @@ fn seal_cursor<E: EntityTrait>(
     row: &E::Model,
     sort: &SortBy<E>,
 ) -> Result<String> {
-    let cursor = Cursor {
-        k: Key::of(row.get(sort.column))?,
+    let row_place = Place {
+        key: SortKey::of(row.get(sort.column))?,
         id: super::db::id_of::<E>(row).uuid(),
     };
-    seal(secrets, place, &cursor)
+    seal(secrets, place, &row_place)
 }
 
-fn seal(secrets: &Secrets, place: &str, cursor: &Cursor) -> Result<String> {
-    let body = serde_json::to_vec(cursor)?;
+fn seal(secrets: &Secrets, place: &str, row: &Place) -> Result<String> {
+    let body = serde_json::to_vec(row)?;
     let mark = mark(secrets, place, &body);
     Ok(BASE64_URL_SAFE_NO_PAD.encode([&mark[..], &body].concat()))
 }
 
-fn open_cursor(secrets: &Secrets, place: &str, cursor: &str) -> Result<(Value, Value)> {
+fn open(secrets: &Secrets, place: &str, cursor: &str) -> Result<Place> {
     let read = || {
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?;
         let (given, body) = bytes.split_first_chunk::<16>()?;
         if *given != mark(secrets, place, body) {
             return None;
         }
-        let cursor: Cursor = serde_json::from_slice(body).ok()?;
-        Some((cursor.k.value()?, cursor.id.into()))
+        serde_json::from_slice(body).ok()
     };
     read().ok_or(Error::BadCursor)
+}
+
+fn open_cursor(secrets: &Secrets, place: &str, cursor: &str) -> Result<(Value, Value)> {
+    let row = open(secrets, place, cursor)?;
+    let key = row.key.value().ok_or(Error::BadCursor)?;
+    Ok((key, row.id.into()))
 }
 
 fn mark(secrets: &Secrets, place: &str, body: &[u8]) -> [u8; 16] {

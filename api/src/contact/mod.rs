@@ -57,8 +57,8 @@ pub use graphql::{
 };
 pub use proof::Proofs;
 pub use queries::{
-    distinct_ids, families, family, find_by, listed, merges_about, root, roots,
-    roots_by_distinct_ids, traits, visible_traits,
+    Asked, OrderedBy, Ordering, Span, distinct_ids, families, family, find_by, listed,
+    merges_about, of_distinct_ids, ordered, root, roots, sort_keys, traits, visible_traits,
 };
 pub use relationship::{
     RelatedArgs, RelationshipDirection, RelationshipEndInput, RelationshipFilter, RelationshipKind,
@@ -70,7 +70,7 @@ pub use rules::{
 };
 pub use touch::touch;
 pub use traits::{
-    Definition, Definitions, Observations, Refused, TraitDefinition, TraitMutation,
+    Definition, Definitions, Observations, PERSONAL, Refused, TraitDefinition, TraitMutation,
     TraitObservation, TraitQuery, admit, conform, definitions, hidden_from,
     history as trait_history, rank,
 };

@@ -1,6 +1,8 @@
 //! Reads of the contact graph. An absorbed contact's id leads to its root; rows keep the id they were
 //! written with, so "a root's rows" means those of its whole family.
 
+mod ordered;
+
 use std::collections::{HashMap, HashSet};
 
 use entity::{
@@ -16,6 +18,8 @@ use serde_json::{Map, Value};
 
 use super::{rules::is_distinct_id_kind, traits::readable};
 use crate::base::{Actor, Result, Rows, Scope};
+
+pub use ordered::{Asked, OrderedBy, Ordering, Span, ordered, sort_keys};
 
 /// The contact that `id` names today: itself, or the root that absorbed it.
 pub async fn root(scope: &Scope, id: ContactId) -> Result<Option<contact::Model>> {
@@ -205,34 +209,39 @@ pub async fn distinct_ids(
         .collect())
 }
 
-/// The roots that PostHog's distinct ids lead to; ids of nobody lead nowhere, and blocked ones to nobody.
-pub async fn roots_by_distinct_ids(scope: &Scope, ids: &[String]) -> Result<HashSet<ContactId>> {
-    use contact_identifier::Column;
-    if ids.is_empty() {
-        return Ok(HashSet::new());
-    }
-    let claimed: Vec<(ContactId,)> = scope
-        .find::<contact_identifier::Entity>()
-        .filter(Column::Value.is_in(ids))
-        .filter(Column::Kind.is_in([Kind::ExternalId, Kind::DistinctId, Kind::AnonymousId]))
-        .filter(Column::Blocked.eq(false))
-        .select_only()
-        .column(Column::ContactId)
-        .tuples()
-        .await?;
-    let own: Vec<(ContactId,)> = scope
+/// Whom each of these distinct ids names today. Ids of nobody are left out.
+pub async fn of_distinct_ids(scope: &Scope, ids: &[String]) -> Result<HashMap<String, ContactId>> {
+    let own: Vec<(String, ContactId)> = scope
         .find::<contact::Entity>()
         .filter(contact::Column::DistinctId.is_in(ids))
         .select_only()
-        .column(contact::Column::Id)
+        .columns([contact::Column::DistinctId, contact::Column::Id])
         .tuples()
         .await?;
-    let named: HashSet<ContactId> = claimed.into_iter().chain(own).map(|(id,)| id).collect();
-    let named: Vec<ContactId> = named.into_iter().collect();
-    Ok(roots(scope, &named)
-        .await?
-        .into_values()
-        .map(|root| root.id)
+    let claimed: Vec<(String, ContactId)> = scope
+        .find::<contact_identifier::Entity>()
+        .filter(contact_identifier::Column::Value.is_in(ids))
+        .filter(contact_identifier::Column::Kind.is_in([
+            Kind::ExternalId,
+            Kind::DistinctId,
+            Kind::AnonymousId,
+        ]))
+        .filter(contact_identifier::Column::Blocked.eq(false))
+        .select_only()
+        .columns([
+            contact_identifier::Column::Value,
+            contact_identifier::Column::ContactId,
+        ])
+        .tuples()
+        .await?;
+    // Whoever owns the id now goes before who was first known by it: the two differ once a contact was taken out of another.
+    let named: HashMap<String, ContactId> = own.into_iter().chain(claimed).collect();
+    let contacts: HashSet<ContactId> = named.values().copied().collect();
+    let contacts: Vec<ContactId> = contacts.into_iter().collect();
+    let roots = roots(scope, &contacts).await?;
+    Ok(named
+        .into_iter()
+        .filter_map(|(id, contact)| Some((id, roots.get(&contact)?.id)))
         .collect())
 }
 

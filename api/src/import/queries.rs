@@ -1,8 +1,7 @@
 use entity::{Id, import_reject, job};
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
 
-use super::rules::safe_cell;
-use crate::base::{Result, Rows, Scope};
+use crate::base::{CsvCell, Result, Rows, Scope, csv_lines};
 
 pub const KIND: &str = "import";
 
@@ -46,25 +45,23 @@ pub async fn rejects_csv(
     let Some(last) = rows.last().map(|row| row.line) else {
         return Ok(None);
     };
-    let mut text = csv::WriterBuilder::new()
-        .terminator(csv::Terminator::CRLF)
-        .from_writer(vec![]);
-    let written = (|| {
-        if after.is_none() {
-            text.write_record(["line", "field", "reason", "raw"])?;
-        }
-        for row in &rows {
-            let line = row.line.to_string();
-            let field = row.field.as_deref().unwrap_or_default();
-            let cells = [line.as_str(), field, &row.reason, &row.raw];
-            text.write_record(cells.map(safe_cell))?;
-        }
-        Ok::<_, csv::Error>(())
-    })();
-    written.map_err(anyhow::Error::from)?;
-    let bytes = text
-        .into_inner()
-        .map_err(|error| anyhow::anyhow!("CSV was not written: {error}"))?;
+    let mut records = vec![];
+    if after.is_none() {
+        records.push(
+            ["line", "field", "reason", "raw"]
+                .map(CsvCell::text)
+                .to_vec(),
+        );
+    }
+    for row in &rows {
+        records.push(vec![
+            CsvCell::Number(row.line.to_string()),
+            CsvCell::text(row.field.as_deref().unwrap_or_default()),
+            CsvCell::text(&row.reason),
+            CsvCell::text(&row.raw),
+        ]);
+    }
+    let bytes = csv_lines(&records)?;
     Ok(Some((bytes, last)))
 }
 

@@ -307,15 +307,6 @@ fn trait_of(target: ImportTarget, value: &Value) -> Result<Option<Value>, String
     Ok(Some(value))
 }
 
-/// A cell that no spreadsheet takes for a formula: what begins like one is given an apostrophe.
-pub(super) fn safe_cell(text: &str) -> String {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-        format!("'{text}")
-    } else {
-        text.to_owned()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -413,21 +404,5 @@ mod tests {
             ..plan(&[mail])
         };
         assert_eq!(field(quoted), "delimiter");
-    }
-
-    #[test]
-    fn no_cell_is_a_formula() {
-        for (text, safe) in [
-            ("=1+1", "'=1+1"),
-            ("+1", "'+1"),
-            ("-1", "'-1"),
-            ("@a", "'@a"),
-            ("\tx", "'\tx"),
-            ("\rx", "'\rx"),
-            ("a=1", "a=1"),
-            ("", ""),
-        ] {
-            assert_eq!(safe_cell(text), safe);
-        }
     }
 }

@@ -81,7 +81,7 @@ impl From<JobState> for State {
 /// How far a job is.
 #[derive(SimpleObject)]
 pub struct Progress {
-    /// What is done, in the job's own unit: bytes of an import, rows of an export or an erasure.
+    /// What is done, in the job's own unit: bytes of an import, rows of an erasure or of an export of either kind.
     done: i64,
     /// How much there is; null while nobody knows.
     total: Option<i64>,
@@ -123,7 +123,7 @@ impl Job {
     pub(crate) async fn id(&self) -> ID {
         self.0.id.to_string().into()
     }
-    /// What is done: `contactErase`, `contactExport` or `import`.
+    /// What is done: `contactErase`, `contactExport`, `contactViewExport` or `import`.
     async fn kind(&self) -> &str {
         &self.0.kind
     }
@@ -143,13 +143,17 @@ impl Job {
     async fn attempts(&self) -> i32 {
         self.0.attempts
     }
-    /// What it made; null where it made nothing, until it has succeeded, and when its time is over.
+    /// What it made; null where it made nothing, until it has succeeded, when its time is over, and for whoever may not see all that
+    /// is in it.
     #[graphql(guard = "gql::CONTACTS_READ", visible = "gql::contacts_read")]
     async fn download(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Download>> {
         let cx = ctx.cx()?;
         let Some(made) = artifact(&cx.db(), &self.0).await? else {
             return Ok(None);
         };
+        if !made.scopes.iter().all(|scope| cx.actor().holds(scope)) {
+            return Ok(None);
+        }
         let link = Link::new(cx, self.0.id);
         let PublicOrigin(origin) = ctx.data_unchecked();
         let token = link.token(&cx.env().secrets);

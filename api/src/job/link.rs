@@ -72,6 +72,8 @@ pub struct Artifact {
     pub name: String,
     pub content_type: String,
     pub size_bytes: i64,
+    /// What it takes to be given a link to it.
+    pub scopes: Vec<String>,
 }
 
 /// What the job made, if it has ended well and made something.
@@ -84,10 +86,14 @@ pub async fn artifact(scope: &Scope, row: &job::Model) -> Result<Option<Artifact
     let (Some(name), Some(content_type)) = (text("name"), text("contentType")) else {
         return Ok(None);
     };
+    let scopes = file.and_then(|file| file.get("scopes")?.as_array());
+    let scopes = scopes.into_iter().flatten();
+    let scopes = scopes.filter_map(|scope| Some(scope.as_str()?.to_owned()));
     let size_bytes = bytes::size(scope, row.id, Side::Output).await?;
     Ok((size_bytes > 0).then_some(Artifact {
         name,
         content_type,
         size_bytes,
+        scopes: scopes.collect(),
     }))
 }

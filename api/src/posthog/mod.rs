@@ -34,7 +34,7 @@ use moka::future::Cache;
 use tokio_util::task::TaskTracker;
 
 use self::{
-    analytics::Join,
+    analytics::{Join, Rankings},
     client::Gates,
     connection::{Connection, ConnectionKey, not_connected},
     flags::{AnswerKey, Poll, Remembered},
@@ -43,13 +43,17 @@ use self::{
 use crate::base::{Clock, Env, Ids, Outbound, Result, Scope, Secrets};
 
 pub use self::{
-    analytics::{ContactActivity, ContactAnalytics, MetricValue},
+    analytics::{
+        ContactActivity, ContactAnalytics, MetricFilter, MetricValue, RankedPerson, Ranking,
+        RankingWanted,
+    },
     audience::{Audience, IDS_AT_ONCE},
     commands::{ForwardFrom, NewConnection, NewMetric, connect},
     corpus::hogql_corpus,
     flags::{FeatureFlag, FeatureFlagValue, FeatureFlagVariant, FlagSource, FlagSubject},
     graphql::{Metric, PosthogConnection, PosthogMutation, PosthogQuery},
     loaders::{Loaders, loaders},
+    queries::known_metrics,
     reach::{ASKED_MAX, Reach, reach},
     rules::GivenHosts,
 };
@@ -71,6 +75,7 @@ pub struct Posthog {
     tasks: TaskTracker,
     gates: Gates,
     join: Join,
+    rankings: Rankings,
     tables: Tables,
     polls: Cache<ConnectionKey, Arc<Poll>>,
     answers: Cache<AnswerKey, Remembered>,
@@ -87,6 +92,7 @@ impl Posthog {
             tasks,
             gates: Gates::new(env.clock.clone()),
             join: Join::default(),
+            rankings: Rankings::default(),
             tables: Tables::default(),
             polls: Cache::builder()
                 .max_capacity(POLLS_MAX)

@@ -1,6 +1,6 @@
 //! Reads of the room's tables.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use entity::{event, metric, posthog_connection};
 use sea_orm::{ColumnTrait, QueryFilter, QuerySelect};
@@ -24,6 +24,11 @@ pub(super) async fn metrics_by_key(
         .all()
         .await?;
     Ok(rows.into_iter().map(|row| (row.key.clone(), row)).collect())
+}
+
+/// Which of these keys are those of metrics of the tenant.
+pub async fn known_metrics(scope: &Scope, keys: BTreeSet<&str>) -> Result<HashSet<String>> {
+    Ok(metrics_by_key(scope, keys).await?.into_keys().collect())
 }
 
 /// Events that the forwarder has not sent yet, counted up to [`BEHIND_MAX`].

@@ -12,6 +12,8 @@ const LISTS: &[(&str, usize)] = &[
     ("algorithms", 12),
     ("apiKeys", 20),
     ("between", 2),
+    ("cells", 10),
+    ("columns", 10),
     ("conditions", 10),
     ("conflicts", 20),
     ("consents", 20),

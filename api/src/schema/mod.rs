@@ -20,6 +20,7 @@ mod sight;
 mod subscription;
 mod tenant;
 mod timeline;
+mod view;
 mod wording;
 
 use std::{any::TypeId, sync::Arc};
@@ -60,6 +61,7 @@ pub struct Query(
     posthog::PosthogQuery,
     nudge::Query,
     segment::SegmentQuery,
+    view::ViewQuery,
     operation::OperationQuery,
     dead_letter::DeadLetterQuery,
     job::Query,
@@ -84,6 +86,7 @@ pub struct Mutation(
     posthog::PosthogMutation,
     nudge::Mutation,
     segment::SegmentMutation,
+    view::ViewMutation,
     dead_letter::DeadLetterMutation,
     job::Mutation,
     privacy::Mutation,

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use async_graphql::{Context, ID, Interface, Object};
 use entity::{
     ContactId, EventId, Id, TenantId, account, api_key, audit_entry, consent, contact_identifier,
-    dead_letter, erasure, identity_block, import_reject, issuer, job, merge_proposal, merge_record,
-    metric, nudge_delivery, operation, posthog_connection, relationship, segment_size, tenant,
-    touchpoint, trait_definition, trait_observation,
+    contact_view, dead_letter, erasure, identity_block, import_reject, issuer, job, merge_proposal,
+    merge_record, metric, nudge_delivery, operation, posthog_connection, relationship,
+    segment_size, tenant, touchpoint, trait_definition, trait_observation,
 };
 
 use super::{
@@ -20,6 +20,7 @@ use super::{
     relationship::Relationship,
     segment::{Segment, SegmentSize},
     timeline::{self, Length, Part, TimelineItem, Timelines},
+    view::{self, ContactView, ContactViewRow},
 };
 use crate::{
     base::{
@@ -52,6 +53,8 @@ pub enum Node {
     AuditEntry(AuditEntry),
     Consent(Consent),
     Contact(Contact),
+    ContactView(ContactView),
+    ContactViewRow(ContactViewRow),
     DeadLetter(DeadLetter),
     Erasure(Erasure),
     Event(Event),
@@ -91,6 +94,7 @@ macro_rules! by_id {
             api_keys: Batch<ById, Id<api_key::Entity>>,
             observations: Batch<contact::Observations, Id<trait_observation::Entity>>,
             tenants: Batch<ById, Id<tenant::Entity>>,
+            views: Batch<ById, Id<contact_view::Entity>>,
             pub(super) timeline_items: Batch<Timelines, String>,
             pub(super) timeline_lengths: Batch<Timelines, Length>,
             pub(super) timelines: Batch<Timelines, Part>,
@@ -105,6 +109,7 @@ macro_rules! by_id {
                     api_keys: Batch::new(rows()),
                     observations: Batch::new(contact::Observations(cx.clone())),
                     tenants: Batch::new(rows()),
+                    views: Batch::new(rows()),
                     timeline_items: Batch::new(Timelines(cx.clone())),
                     timeline_lengths: Batch::new(Timelines(cx.clone())),
                     timelines: Batch::new(Timelines(cx.clone())),
@@ -248,6 +253,12 @@ async fn find_more(ctx: &Context<'_>, id: &ID) -> async_graphql::Result<Option<N
         return Ok(row.and_then(Import::of).map(Node::Import));
     }
     if let Some(id) = Id::parse(id) {
+        meets(ctx, gql::CONTACTS_READ)?;
+        let row = found.views.ask(id).await?;
+        let view = row.map(ContactView::try_from).transpose()?;
+        return Ok(view.map(Node::ContactView));
+    }
+    if let Some(id) = Id::parse(id) {
         meets(ctx, gql::SEGMENTS_READ)?;
         let row = segment::Reads::of(ctx)?.segments.ask(id).await?;
         return Ok(row.map(|row| Node::Segment(row.into())));
@@ -261,6 +272,19 @@ async fn find_more(ctx: &Context<'_>, id: &ID) -> async_graphql::Result<Option<N
         meets(ctx, gql::TENANT_READ)?;
         let row = found.tenants.ask(id).await?;
         return Ok(row.map(|row| Node::Tenant(row.into())));
+    }
+    if let Some((view, contact)) = view::row_id(id) {
+        meets(ctx, gql::CONTACTS_READ)?;
+        let (view, contact) = futures_util::future::try_join(
+            found.views.ask(view),
+            Loaders::of(ctx)?.roots.ask(contact),
+        )
+        .await?;
+        let (Some(view), Some(contact)) = (view, contact) else {
+            return Ok(None);
+        };
+        let row = ContactView::try_from(view)?.row_of(contact);
+        return Ok(Some(Node::ContactViewRow(row)));
     }
     let item = timeline::find(ctx, found, id).await?;
     Ok(item.map(Node::TimelineItem))

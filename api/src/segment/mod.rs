@@ -32,7 +32,7 @@ pub use graphql::{
     SegmentSaveInput, SegmentState, segment_id,
 };
 pub use queries::{Estimate, Reads, by_key, estimate, newest_first, page_of};
-pub use rules::Rule;
+pub use rules::{KEY_CHARS_MAX, Rule, key_is_fit};
 pub use source::source_ids;
 
 use crate::base::{Erase, Export, Fold, Held, Module};

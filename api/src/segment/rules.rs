@@ -8,7 +8,8 @@ use async_graphql::{InputObject, Json, OneofObject};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub(super) use check::{KEY_CHARS_MAX, check, key_is_fit};
+pub(super) use check::check;
+pub use check::{KEY_CHARS_MAX, key_is_fit};
 pub(super) use triggers::{Trigger, triggers};
 
 use crate::{

@@ -53,6 +53,7 @@ async fn answer(app: &App, token: &str) -> Result<Option<Response>> {
         name,
         content_type,
         size_bytes,
+        ..
     }) = job::artifact(&scope, &row).await?
     else {
         return Ok(None);

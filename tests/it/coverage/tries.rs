@@ -43,6 +43,42 @@ const fn tried(field: &'static str, by: By, document: &'static str, answer: Answ
 
 pub(super) const TRIES: &[Try] = &[
     tried(
+        "contactView",
+        Key,
+        r#"{ a: contactView(id: "VIEW") { id } b: contactView(key: "secret-view") { id rows { totalCount } } }"#,
+        Data(r#"{"a": null, "b": null}"#),
+    ),
+    tried(
+        "contactViews",
+        Key,
+        r#"{ contactViews(filter: {key: {startsWith: "secret"}}) { totalCount edges { node { id } } } }"#,
+        Data(r#"{"contactViews": {"totalCount": 0, "edges": []}}"#),
+    ),
+    tried(
+        "contactViewSave",
+        Key,
+        r#"mutation { a: contactViewSave(input: {id: "VIEW", key: "mine", columns: []}) { view { key } userErrors { code field } } b: contactViewSave(input: {key: "mine", columns: [{segment: {key: "secret-segment"}}]}) { view { key } userErrors { code field } } }"#,
+        Data(
+            r#"{"a": {"view": null, "userErrors": [{"code": "NOT_FOUND", "field": "id"}]}, "b": {"view": null, "userErrors": [{"code": "NOT_FOUND", "field": "columns.0.segment.key"}]}}"#,
+        ),
+    ),
+    tried(
+        "contactViewDelete",
+        Key,
+        r#"mutation { contactViewDelete(input: {id: "VIEW"}) { deletedId userErrors { code field } } }"#,
+        Data(
+            r#"{"contactViewDelete": {"deletedId": null, "userErrors": [{"code": "NOT_FOUND", "field": "id"}]}}"#,
+        ),
+    ),
+    tried(
+        "contactViewExport",
+        Key,
+        r#"mutation { a: contactViewExport(input: {id: "VIEW"}) { job { id } userErrors { code field } } b: contactViewExport(input: {key: "secret-view"}) { job { id } userErrors { code field } } }"#,
+        Data(
+            r#"{"a": {"job": null, "userErrors": [{"code": "NOT_FOUND", "field": "id"}]}, "b": {"job": null, "userErrors": [{"code": "NOT_FOUND", "field": "key"}]}}"#,
+        ),
+    ),
+    tried(
         "segment",
         Key,
         r#"{ a: segment(id: "SEGMENT") { id } b: segment(key: "secret-segment") { id } }"#,
@@ -209,9 +245,9 @@ pub(super) const TRIES: &[Try] = &[
     tried(
         "nodes",
         Key,
-        r#"{ nodes(ids: ["CONTACT", "EVENT", "KEY", "METRIC", "NUDGE", "DELIVERY", "LETTER", "TENANT", "POSTHOG", "IDENTIFIER", "VERSION", "ENTRY", "ISSUER", "OPERATION", "DEFINITION", "ACCOUNT", "RELATION", "JOB", "ERASURE", "IMPORT", "SEGMENT", "BLOCK", "PROPOSAL", "RECORD", "STATEMENT", "ITEM", "OBSERVATION", "REJECT", "SIZE", "TOUCH"]) { id } }"#,
+        r#"{ nodes(ids: ["CONTACT", "EVENT", "KEY", "METRIC", "NUDGE", "DELIVERY", "LETTER", "TENANT", "POSTHOG", "IDENTIFIER", "VERSION", "ENTRY", "ISSUER", "OPERATION", "DEFINITION", "ACCOUNT", "RELATION", "JOB", "ERASURE", "IMPORT", "SEGMENT", "BLOCK", "PROPOSAL", "RECORD", "STATEMENT", "ITEM", "OBSERVATION", "REJECT", "SIZE", "TOUCH", "VIEW", "LINE"]) { id } }"#,
         Data(
-            r#"{"nodes": [null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null]}"#,
+            r#"{"nodes": [null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null]}"#,
         ),
     ),
     tried(

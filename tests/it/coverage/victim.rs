@@ -5,11 +5,12 @@ use chrono::TimeDelta;
 use entity::{
     ContactId, EventId, Id, TenantOwned, account, account_membership, api_key, audit_entry,
     consent, contact, contact_alias, contact_evidence, contact_identifier, contact_trait,
-    dead_letter, erasure, event, idempotency, identity_block, identity_policy, import_reject,
-    issuer, job, merge_proposal, merge_record, metric, nudge, nudge_decision, nudge_delivery,
-    nudge_interaction, nudge_version, operation, posthog_connection, relationship, segment,
-    segment_due, segment_listing, segment_member, segment_size, segment_trigger, suppression,
-    tenant_front, tombstone, touchpoint, trait_definition, trait_observation, trait_schema,
+    contact_view, dead_letter, erasure, event, idempotency, identity_block, identity_policy,
+    import_reject, issuer, job, merge_proposal, merge_record, metric, nudge, nudge_decision,
+    nudge_delivery, nudge_interaction, nudge_version, operation, posthog_connection, relationship,
+    segment, segment_due, segment_listing, segment_member, segment_size, segment_trigger,
+    suppression, tenant_front, tombstone, touchpoint, trait_definition, trait_observation,
+    trait_schema,
 };
 use sea_orm::Set;
 use serde_json::{Value, json};
@@ -119,6 +120,12 @@ impl Victim {
             .as_str()
             .unwrap()
             .to_owned();
+        let save = "mutation { contactViewSave(input: {key: \"secret-view\", columns: [{segment: {key: \"secret-segment\"}}]}) { view { id } userErrors { message } } }";
+        let saved = ask(kit, sk, save, json!({})).await;
+        let view_id = saved["contactViewSave"]["view"]["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         let visit = "mutation { track(input: {event: \"$pageview\", userId: \"victim\", properties: {utm_source: \"secret source\"}}) { accepted } }";
         ask(kit, sk, visit, json!({})).await;
         let allow = "mutation($id: ID!) { consentSet(input: {contactId: $id, topic: \"secret-topic\", channel: EMAIL, state: GRANTED, basis: CONSENT}) { userErrors { message } } }";
@@ -133,7 +140,7 @@ impl Victim {
         };
         let reject_id = rejected(&tenant.cx, &import_id).await?;
         let (delivery_id, letter_id, posthog_id) = rows.add(&tenant.cx).await?;
-        let shown = "query($contact: ID!, $nudge: ID!, $segment: ID!) { contact(id: $contact) { identifiers { id } consents { id } touchpoints { edges { node { id } } } timeline(kinds: [\"TRAIT\"]) { edges { node { id } } } traitHistory { edges { node { id } } } } segment(id: $segment) { sizeHistory { edges { node { id } } } } nudge(id: $nudge) { liveVersion { id } } auditLog(first: 1) { edges { node { id } } } traitDefinitions { edges { node { id } } } }";
+        let shown = "query($contact: ID!, $nudge: ID!, $segment: ID!) { contact(id: $contact) { identifiers { id } consents { id } touchpoints { edges { node { id } } } timeline(kinds: [\"TRAIT\"]) { edges { node { id } } } traitHistory { edges { node { id } } } } contactView(key: \"secret-view\") { rows { edges { node { id } } } } segment(id: $segment) { sizeHistory { edges { node { id } } } } nudge(id: $nudge) { liveVersion { id } } auditLog(first: 1) { edges { node { id } } } traitDefinitions { edges { node { id } } } }";
         let ids = json!({"contact": contact_id, "nudge": nudge_id, "segment": segment_id});
         let shown = ask(kit, sk, shown, ids).await;
         let text = |id: &Value| id.as_str().unwrap().to_owned();
@@ -188,6 +195,11 @@ impl Victim {
                 ("RECORD", record_id),
                 ("SEGMENT", segment_id),
                 ("TENANT", tenant.id.to_string()),
+                (
+                    "LINE",
+                    text(&shown["contactView"]["rows"]["edges"][0]["node"]["id"]),
+                ),
+                ("VIEW", view_id),
                 ("VERSION", text(&shown["nudge"]["liveVersion"]["id"])),
             ],
             tenant,
@@ -255,6 +267,7 @@ impl Victim {
             all::<trait_observation::Entity>(cx).await?,
             all::<nudge_version::Entity>(cx).await?,
             all::<posthog_connection::Entity>(cx).await?,
+            all::<contact_view::Entity>(cx).await?,
             all::<segment::Entity>(cx).await?,
             all::<segment_due::Entity>(cx).await?,
             all::<segment_listing::Entity>(cx).await?,

@@ -148,11 +148,11 @@ pub(super) fn shown(at: DateTime<Utc>) -> String {
 
 pub(super) const DISCONNECT: &str = "mutation($id: ID!) { posthogDisconnect(input: {id: $id}) { disconnectedId userErrors { code field } } }";
 
-pub(super) const CONNECT: &str = "mutation($input: PosthogConnectInput!) { posthogConnect(input: $input) {
+pub(crate) const CONNECT: &str = "mutation($input: PosthogConnectInput!) { posthogConnect(input: $input) {
     connection { id ingestHost apiHost uiHost projectId hasPersonalApiKey capabilities probedAt forwarder { behind lastError nextAttemptAt } }
     userErrors { code field message } } }";
 
-pub(super) fn connect_input(double: &Double) -> Value {
+pub(crate) fn connect_input(double: &Double) -> Value {
     let options = double.options();
     json!({"input": {
         "ingestHost": double.url(), "apiHost": format!("{}/", double.url()), "uiHost": "https://us.posthog.com",
@@ -201,15 +201,15 @@ pub(super) async fn contact(tenant: &Tenant, ids: &[&str], traits: Value) -> Str
 }
 
 /// One event as PostHog is sent it, `seconds` ago.
-pub(super) struct Sent<'a>(
-    pub(super) &'a str,
-    pub(super) &'a str,
-    pub(super) i64,
-    pub(super) Value,
+pub(crate) struct Sent<'a>(
+    pub(crate) &'a str,
+    pub(crate) &'a str,
+    pub(crate) i64,
+    pub(crate) Value,
 );
 
 /// Sends events to the double, as any of PostHog's clients would.
-pub(super) async fn send(double: &Double, events: &[Sent<'_>]) {
+pub(crate) async fn send(double: &Double, events: &[Sent<'_>]) {
     let now = (double.options().clock)();
     let batch: Vec<Value> = events
         .iter()
@@ -229,7 +229,7 @@ pub(super) async fn send(double: &Double, events: &[Sent<'_>]) {
 }
 
 /// The requests to one group of endpoints since the first `skip` requests.
-pub(super) fn requests(double: &Double, endpoint: Endpoint) -> Vec<RequestRecord> {
+pub(crate) fn requests(double: &Double, endpoint: Endpoint) -> Vec<RequestRecord> {
     double
         .requests()
         .into_iter()

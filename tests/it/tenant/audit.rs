@@ -100,6 +100,18 @@ const MANAGING: &[(&str, &str)] = &[
         r#"(input: {id: "<PROPOSAL2>"}) { mergeProposal { id } userErrors { message } }"#,
     ),
     (
+        "contactViewSave",
+        r#"(input: {key: "all", columns: []}) { view { id } userErrors { message } }"#,
+    ),
+    (
+        "contactViewExport",
+        r#"(input: {key: "all"}) { job { id } userErrors { message } }"#,
+    ),
+    (
+        "contactViewDelete",
+        r#"(input: {id: "<CONTACTVIEWSAVE>"}) { deletedId userErrors { message } }"#,
+    ),
+    (
         "importCreate",
         r#"(input: {format: CSV, columns: [{name: "mail", target: EMAIL}]}) { import { id } userErrors { message } }"#,
     ),

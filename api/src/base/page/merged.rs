@@ -1,11 +1,11 @@
 //! Pages of a list that is read from several tables, sorted by an instant and then by id.
 
 use chrono::{DateTime, Utc};
-use sea_orm::Value;
 use uuid::Uuid;
 
 use super::{
-    Counter, Cursor, Cx, Ends, Error, Key, Page, PageArgs, Result, Window, open_cursor, seal,
+    Counter, Cx, Error, Page, PageArgs, Place, Result, SortKey,
+    placed::{page_placed, places},
 };
 
 /// A place in such a list.
@@ -18,25 +18,28 @@ pub struct Between {
     pub before: Option<Instance>,
 }
 
-fn place(cx: &Cx, list: &str) -> String {
-    format!("{}/{list}/merged", cx.tenant().uuid())
+fn merged(list: &str) -> String {
+    format!("{list}/merged")
 }
 
 impl Between {
     /// As the page's cursors say. `list` names the list: a cursor of another list or tenant is refused.
     pub fn of(cx: &Cx, list: &str, args: &PageArgs) -> Result<Self> {
-        let opened = |cursor: &Option<String>| {
-            let Some(cursor) = cursor else {
+        let instance = |place: Option<Place>| {
+            let Some(Place { key, id }) = place else {
                 return Ok(None);
             };
-            match open_cursor(&cx.env().secrets, &place(cx, list), cursor)? {
-                (Value::ChronoDateTimeUtc(Some(at)), Value::Uuid(Some(id))) => Ok(Some((at, id))),
-                _ => Err(Error::BadCursor),
+            match key {
+                SortKey::MicrosUtc(micros) => DateTime::from_timestamp_micros(micros),
+                _ => None,
             }
+            .map(|at| Some((at, id)))
+            .ok_or(Error::BadCursor)
         };
+        let [after, before] = places(cx, &merged(list), args)?;
         Ok(Self {
-            after: opened(&args.after)?,
-            before: opened(&args.before)?,
+            after: instance(after)?,
+            before: instance(before)?,
         })
     }
 }
@@ -45,31 +48,14 @@ impl Between {
 pub fn page_merged<R>(
     cx: &Cx,
     list: &str,
-    mut found: Vec<R>,
+    found: Vec<R>,
     instance: impl Fn(&R) -> Instance,
     args: &PageArgs,
     counter: Counter,
 ) -> Result<Page<R>> {
-    let Ends {
-        has_previous,
-        has_next,
-    } = Window::of(args)?.cut(&mut found);
-    let place = place(cx, list);
-    let rows = found
-        .into_iter()
-        .map(|row| {
-            let (at, id) = instance(&row);
-            let cursor = Cursor {
-                k: Key::MicrosUtc(at.timestamp_micros()),
-                id,
-            };
-            Ok((seal(&cx.env().secrets, &place, &cursor)?, row))
-        })
-        .collect::<Result<_>>()?;
-    Ok(Page {
-        rows,
-        has_previous,
-        has_next,
-        counter,
-    })
+    let placed = found.into_iter().map(|row| {
+        let (at, id) = instance(&row);
+        (Place::at(at, id), row)
+    });
+    page_placed(cx, &merged(list), placed.collect(), args, counter)
 }

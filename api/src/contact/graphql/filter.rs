@@ -37,43 +37,60 @@ const DEPTH_MAX: usize = 5;
 const OPERATORS_MAX: usize = 50;
 
 /// Which contacts. All that is given must hold.
-#[derive(Clone, Debug, Default, InputObject)]
+#[derive(Clone, Debug, Default, PartialEq, InputObject, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct ContactFilter {
     /// All of these hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub and: Option<Vec<Self>>,
     /// At least one of these holds; none does in an empty list.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub or: Option<Vec<Self>>,
     /// This does not hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub not: Option<Box<Self>>,
     /// How well the contact is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<ContactStatusFilter>,
     /// The person's ids in the tenant's own product.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub external_id: Option<StringFilter>,
     /// E-mail addresses; case does not matter.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub email: Option<StringFilter>,
     /// Phone numbers, in E.164 where compared as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub phone: Option<StringFilter>,
     /// Ids that clients made up for the visitor.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub anonymous_id: Option<StringFilter>,
     /// When the contact was first heard of.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub created_at: Option<DateTimeFilter>,
     /// When the contact last changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<DateTimeFilter>,
     /// When the contact was last seen, to the minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub last_seen_at: Option<DateTimeFilter>,
     /// The value of one trait; several traits go into `and`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub r#trait: Option<TraitFilter>,
     /// What the contact did.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub events: Option<ContactEventsFilter>,
 }
 
 /// How well a contact must be known.
-#[derive(Clone, Debug, Default, InputObject)]
+#[derive(Clone, Debug, Default, PartialEq, InputObject, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct ContactStatusFilter {
     /// Is this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub eq: Option<ContactStatus>,
     /// Is one of these.
     #[graphql(validator(max_items = 100))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub r#in: Option<Vec<ContactStatus>>,
 }
 

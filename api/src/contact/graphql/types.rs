@@ -18,8 +18,9 @@ use crate::{
 };
 
 /// How well a contact is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, Serialize, Deserialize)]
 #[graphql(remote = "contact::Status")]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ContactStatus {
     /// Only ids that clients made up are known.
     Anonymous,
@@ -238,12 +239,22 @@ pub struct ContactOrder {
 }
 
 /// What contacts can be sorted by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ContactOrderField {
     /// When the contact was first heard of.
     CreatedAt,
     /// When the contact last changed.
     UpdatedAt,
+}
+
+impl ContactOrderField {
+    pub const fn column(self) -> contact::Column {
+        match self {
+            Self::CreatedAt => contact::Column::CreatedAt,
+            Self::UpdatedAt => contact::Column::UpdatedAt,
+        }
+    }
 }
 
 impl ContactOrder {
@@ -259,10 +270,7 @@ impl ContactOrder {
     }
     pub const fn sorted(field: ContactOrderField, descending: bool) -> SortBy<contact::Entity> {
         SortBy {
-            column: match field {
-                ContactOrderField::CreatedAt => contact::Column::CreatedAt,
-                ContactOrderField::UpdatedAt => contact::Column::UpdatedAt,
-            },
+            column: field.column(),
             descending,
         }
     }

@@ -16,6 +16,6 @@ mod settle;
 pub use commands::conform;
 pub use graphql::{TraitDefinition, TraitMutation, TraitObservation, TraitQuery, history};
 pub(super) use queries::readable;
-pub use queries::{Observations, definitions, hidden_from};
+pub use queries::{Observations, PERSONAL, definitions, hidden_from};
 pub use rules::{Definition, Definitions, Refused, admit, rank};
 pub(super) use settle::due;

@@ -39,7 +39,7 @@ pub(super) fn definition(row: &trait_definition::Model) -> Result<Definition> {
 }
 
 /// The scope that shows personal traits.
-const PERSONAL: &str = "contacts:pii";
+pub const PERSONAL: &str = "contacts:pii";
 
 /// Which traits `actor` may see, by the column that holds their keys: all but the personal ones, unless it holds `contacts:pii`. A
 /// contact gets to itself alone, and sees all of itself.

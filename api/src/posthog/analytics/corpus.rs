@@ -1,6 +1,9 @@
 //! Every shape of query that the join can make, for PostHog's own parser to judge.
 
-use super::statement::{Spec, statement};
+use super::{
+    ranking::{MetricFilter, ranking},
+    statement::{Spec, statement},
+};
 
 /// One metric of each aggregate and each construct that metrics may hold.
 pub(in crate::posthog) const EXPRESSIONS: &[&str] = &[
@@ -59,8 +62,33 @@ pub(in crate::posthog) fn statements() -> Vec<String> {
     asked.extend(metrics.iter().cloned().map(|metric| vec![metric]));
     asked.push([vec![activity(30)], metrics].concat());
     let ids = ["a".to_owned()];
-    asked
+    let pages = asked
         .iter()
-        .map(|specs| statement(&specs.iter().collect::<Vec<_>>(), &[&ids]).text)
-        .collect()
+        .map(|specs| statement(&specs.iter().collect::<Vec<_>>(), &[&ids]).text);
+    pages.chain(rankings()).collect()
+}
+
+/// People by each metric, and by one under the bounds of another.
+fn rankings() -> Vec<String> {
+    let metric = |expression: &str, window_s| Spec::Metric {
+        expression: expression.to_owned(),
+        window_s,
+    };
+    let filter = MetricFilter {
+        key: String::new(),
+        eq: Some(1.0),
+        gt: Some(1.0),
+        gte: Some(1.0),
+        lt: Some(1.0),
+        lte: Some(1.0),
+    };
+    let filtered = (metric("count()", 60), &filter);
+    let mut texts: Vec<String> = EXPRESSIONS
+        .iter()
+        .map(|expression| ranking(&metric(expression, 3_600), true, None).text)
+        .collect();
+    for by in [metric("uniq(event)", 3_600), metric("count()", 60)] {
+        texts.push(ranking(&by, false, Some(&filtered)).text);
+    }
+    texts
 }

@@ -2,6 +2,7 @@
 
 mod corpus;
 mod join;
+mod ranking;
 mod statement;
 
 use std::{
@@ -10,7 +11,7 @@ use std::{
 };
 
 use async_graphql::{Context, Json, Object, SimpleObject, dataloader::Loader};
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use entity::{ContactId, metric};
 use serde_json::Value;
 
@@ -34,9 +35,11 @@ use crate::{
     contact,
 };
 
+pub use self::ranking::{MetricFilter, RankedPerson, Ranking, RankingWanted};
 pub(super) use self::{
     corpus::{EXPRESSIONS, statements},
     join::Join,
+    ranking::Rankings,
 };
 
 /// The span of a window: PostHog is not asked about longer ones for a page of contacts.
@@ -189,13 +192,42 @@ impl ContactAnalytics {
         Self { contact }
     }
     async fn item(&self, ctx: &Context<'_>, item: Item) -> Result<Joined, Arc<Error>> {
-        let loaded = loaders(ctx)?.analytics.ask((self.contact, item)).await?;
-        loaded.unwrap_or_else(|| Err(Error::NotFound.into()))
+        Loaders::of(ctx)?.item(self.contact, item).await
     }
 }
 
-fn loaders<'a>(ctx: &Context<'a>) -> Result<&'a Loaders> {
-    ctx.data_opt().ok_or(Error::Forbidden)
+impl Loaders {
+    /// The request's own.
+    pub fn of<'a>(ctx: &Context<'a>) -> Result<&'a Self> {
+        ctx.data_opt().ok_or(Error::Forbidden)
+    }
+    async fn item(&self, contact: ContactId, item: Item) -> Result<Joined, Arc<Error>> {
+        let loaded = self.analytics.ask((contact, item)).await?;
+        loaded.unwrap_or_else(|| Err(Error::NotFound.into()))
+    }
+    /// One of the tenant's metrics for a contact, and when PostHog computed it; in one query with whatever else is asked for in the
+    /// same breath.
+    pub async fn metric(
+        &self,
+        contact: ContactId,
+        key: &str,
+    ) -> Result<(Value, DateTime<Utc>), Arc<Error>> {
+        let joined = self.item(contact, Item::Metric(key.to_owned())).await?;
+        match joined.cell {
+            Cell::Metric(value) => Ok((value, joined.as_of)),
+            Cell::Activity(_) => Err(Error::NotFound.into()),
+        }
+    }
+    /// One feature flag's value for a contact; `None` when there is no such flag.
+    pub async fn flag(
+        &self,
+        contact: ContactId,
+        key: &str,
+    ) -> Result<Option<FeatureFlagValue>, Arc<Error>> {
+        let asked = (contact, Wanted::Key(key.to_owned()));
+        let values = self.flags.ask(asked).await?.unwrap_or_else(|| Ok(vec![]))?;
+        Ok(values.into_iter().next())
+    }
 }
 
 /// Reads a window in seconds, which came by the input `field`.
@@ -238,15 +270,12 @@ impl ContactAnalytics {
         #[graphql(desc = "The metric's key, as metricSave took it.")] key: String,
     ) -> Option<async_graphql::Result<MetricValue>> {
         let found = async {
-            let joined = self.item(ctx, Item::Metric(key.clone())).await?;
-            match joined.cell {
-                Cell::Metric(value) => Ok(Some(MetricValue {
-                    key,
-                    value: Json(value),
-                    as_of: joined.as_of.into(),
-                })),
-                Cell::Activity(_) => Err(Error::NotFound.into()),
-            }
+            let (value, as_of) = Loaders::of(ctx)?.metric(self.contact, &key).await?;
+            Ok(Some(MetricValue {
+                key,
+                value: Json(value),
+                as_of: as_of.into(),
+            }))
         };
         Box::pin(gql::nullable(ctx, gql::ANALYTICS_READ, found)).await
     }
@@ -258,12 +287,7 @@ impl ContactAnalytics {
         ctx: &Context<'_>,
         #[graphql(desc = "The flag's key.")] key: String,
     ) -> Option<async_graphql::Result<FeatureFlagValue>> {
-        let found = async {
-            let asked = (self.contact, Wanted::Key(key));
-            let found = loaders(ctx)?.flags.ask(asked).await?;
-            let values = found.unwrap_or_else(|| Ok(vec![]))?;
-            Ok(values.into_iter().next())
-        };
+        let found = async { Ok(Loaders::of(ctx)?.flag(self.contact, &key).await?) };
         gql::nullable(ctx, gql::ANALYTICS_READ, found).await
     }
 
@@ -279,7 +303,7 @@ impl ContactAnalytics {
         keys: Option<Vec<String>>,
     ) -> Option<async_graphql::Result<Vec<FeatureFlagValue>>> {
         let found = async {
-            let loader = &loaders(ctx)?.flags;
+            let loader = &Loaders::of(ctx)?.flags;
             let Some(keys) = keys else {
                 let asked = (self.contact, Wanted::All);
                 let found = loader.ask(asked).await?;
@@ -298,7 +322,7 @@ impl ContactAnalytics {
     /// The person's page in PostHog.
     async fn person_url(&self, ctx: &Context<'_>) -> Option<async_graphql::Result<Url>> {
         let found = async {
-            let url = loaders(ctx)?.persons.ask(self.contact).await?;
+            let url = Loaders::of(ctx)?.persons.ask(self.contact).await?;
             Ok(url.map(|url| Url(url.into())))
         };
         gql::nullable(ctx, gql::ANALYTICS_READ, found).await

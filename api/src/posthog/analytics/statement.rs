@@ -57,7 +57,7 @@ pub(super) struct Statement {
 }
 
 impl Spec {
-    const fn window_s(&self) -> i64 {
+    pub(super) const fn window_s(&self) -> i64 {
         match self {
             Self::Activity { window_s } | Self::Metric { window_s, .. } => *window_s,
         }
@@ -69,7 +69,7 @@ impl Spec {
         }
     }
     /// Its aggregates over all rows.
-    fn aggregates(&self) -> Vec<Expr> {
+    pub(super) fn aggregates(&self) -> Vec<Expr> {
         let (event, at) = (Expr::field(["event"]), Expr::field(["timestamp"]));
         match self {
             Self::Activity { .. } => vec![
@@ -136,11 +136,6 @@ impl Spec {
 /// event at all, because PostHog has no row for people without events.
 pub(super) fn statement(specs: &[&Spec], people: &[&[String]]) -> Statement {
     let windows: BTreeSet<i64> = specs.iter().map(|spec| spec.window_s()).collect();
-    let since = |name: &str| {
-        let span = Expr::call("toIntervalSecond", vec![Expr::placeholder(name)]);
-        let from = Expr::binary(BinaryOp::Subtract, Expr::call("now", vec![]), span);
-        Expr::binary(BinaryOp::Greater, Expr::field(["timestamp"]), from)
-    };
     let window = |window_s: i64| {
         format!(
             "w{}",
@@ -220,7 +215,14 @@ pub(super) fn statement(specs: &[&Spec], people: &[&[String]]) -> Statement {
     }
 }
 
-fn events() -> From {
+/// Events of as many seconds as the placeholder of this name says, counted back from now.
+pub(super) fn since(name: &str) -> Expr {
+    let span = Expr::call("toIntervalSecond", vec![Expr::placeholder(name)]);
+    let from = Expr::binary(BinaryOp::Subtract, Expr::call("now", vec![]), span);
+    Expr::binary(BinaryOp::Greater, Expr::field(["timestamp"]), from)
+}
+
+pub(super) fn events() -> From {
     From {
         relation: Relation {
             source: Source::Table("events".into()),

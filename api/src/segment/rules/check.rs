@@ -24,10 +24,10 @@ const TIMES_MAX: i32 = 1_000;
 /// Windows are remembered to the second, and looked at every second.
 const WINDOW_MIN: TimeDelta = TimeDelta::seconds(1);
 
-pub(in crate::segment) const KEY_CHARS_MAX: usize = 64;
+pub const KEY_CHARS_MAX: usize = 64;
 
 /// Whether a text can be a segment's key: it stands in rules and URLs.
-pub(in crate::segment) fn key_is_fit(key: &str) -> bool {
+pub fn key_is_fit(key: &str) -> bool {
     !key.is_empty()
         && key.len() <= KEY_CHARS_MAX
         && key

@@ -156,9 +156,9 @@ async fn sync(cx: &Cx, source: &Model) -> Result<usize> {
         loop {
             let ids = posthog.audience(cx, &audience(&rule)?, &after).await?;
             for ids in ids.chunks(IDS_LOOKED_UP) {
-                let roots = contact_room::roots_by_distinct_ids(&cx.db(), ids).await?;
-                let fresh = roots.into_iter().filter(|root| !seen.contains(root));
-                let fresh: Vec<ContactId> = fresh.collect();
+                let named = contact_room::of_distinct_ids(&cx.db(), ids).await?;
+                let roots: HashSet<ContactId> = named.into_values().collect();
+                let fresh: Vec<ContactId> = roots.difference(&seen).copied().collect();
                 if seen.len() + fresh.len() > CONTACTS_MAX {
                     return Err(Error::invalid(
                         "rule",

@@ -8,6 +8,7 @@ use sea_orm::{
     ColumnTrait, Condition,
     sea_query::{Expr, ExprTrait, SelectStatement, UnionType},
 };
+use serde::{Deserialize, Serialize};
 
 use super::{DEPTH_MAX, count, deeper, joined};
 use crate::{
@@ -21,23 +22,29 @@ use crate::{
 };
 
 /// What a contact must have done, or must not.
-#[derive(Clone, Debug, Default, InputObject)]
+#[derive(Clone, Debug, Default, PartialEq, InputObject, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct ContactEventsFilter {
     /// At least one event of the contact is such.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub some: Option<ContactEventMatch>,
     /// No event of the contact is such.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub none: Option<ContactEventMatch>,
 }
 
 /// An event that happened, or not.
-#[derive(Clone, Debug, InputObject)]
+#[derive(Clone, Debug, PartialEq, InputObject, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ContactEventMatch {
     /// Its name.
     #[graphql(validator(max_length = 200))]
     pub name: String,
     /// Later than this instant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Instant>,
     /// Earlier than this instant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Instant>,
 }
 

@@ -8,13 +8,18 @@ use crate::sql::value::Value;
 pub(super) fn lookup(name: &str, kinds: &[Kind]) -> Option<(Function, Kind)> {
     let found = match (name, kinds) {
         // what the types leave open only a check without values leaves open: there the result is open too
-        ("arrayElement" | "indexOf" | "has" | "length", [of, ..])
+        ("arrayElement" | "arraySlice" | "indexOf" | "has" | "length", [of, ..])
             if *of.bare() == Kind::Nothing =>
         {
             (Function::strict(|_| Ok(Value::Null)), Kind::null())
         }
         ("arrayElement", [array, place]) if place.is_number() => {
             (Function::strict(array_element), array.element()?.clone())
+        }
+        ("arraySlice", [array, from, length])
+            if array.element().is_some() && from.is_number() && length.is_number() =>
+        {
+            (Function::strict(array_slice), array.bare().clone())
         }
         ("indexOf", [array, wanted]) if array.element()?.comparable(wanted) => {
             (Function::lenient(place_of), Kind::UInt64)
@@ -49,6 +54,21 @@ fn array_element(pair: &[Value]) -> Result<Value, Fault> {
     let found = index.and_then(|index| items.get(index));
     let default = || Kind::of(&pair[0])?.element().map(Kind::default_value);
     Ok(found.cloned().or_else(default).unwrap_or(Value::Null))
+}
+
+/// What lies beyond the ends is left out.
+fn array_slice(three: &[Value]) -> Result<Value, Fault> {
+    let items = items(&three[0])?;
+    let from = three[1]
+        .as_i64()
+        .and_then(|from| usize::try_from(from).ok());
+    let length = three[2].as_i64().and_then(|n| usize::try_from(n).ok());
+    // Places and lengths from the end are nobody's need.
+    let (Some(from), Some(length)) = (from.and_then(|from| from.checked_sub(1)), length) else {
+        return Err(Fault::unsupported("slices that count from the end"));
+    };
+    let slice = items.iter().skip(from).take(length);
+    Ok(Value::Array(slice.cloned().collect()))
 }
 
 /// 0 when it is in no place; null is in the place of a null.
