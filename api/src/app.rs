@@ -22,11 +22,11 @@ use crate::{
     posthog::{self, Posthog},
     schema::{self, Answered, Documents, Known, Ready, Schema},
     tenant::{self, Allowances, Caller, Fronts, Limits, Principals, Standings, is_in_browsers},
-    worker::Worker,
+    worker::{self, Worker},
 };
 
 /// Every room that hears, holds rows of contacts or has timed work.
-const MODULES: &[&Module] = &[&contact::MODULE, &nudge::MODULE];
+const MODULES: &[&Module] = &[&contact::MODULE, &nudge::MODULE, &worker::MODULE];
 
 /// How much of its quotas a caller has left, and what they are.
 pub(crate) const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");

@@ -11,6 +11,7 @@ mod m0005_identity;
 mod m0006_front;
 mod m0007_reads;
 mod m0008_identity_graph;
+mod m0012_log_partitions;
 mod table;
 
 /// The PostgreSQL role that the application works as: it owns nothing, so row level security holds for it.
@@ -33,6 +34,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0006_front::Migration),
             Box::new(m0007_reads::Migration),
             Box::new(m0008_identity_graph::Migration),
+            Box::new(m0012_log_partitions::Migration),
         ]
     }
 }

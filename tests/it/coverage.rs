@@ -20,7 +20,10 @@ use sea_orm::Set;
 use serde_json::{Value, json};
 use tests::{Kit, OPERATOR, Tenant, on_each_database};
 
-use crate::contact::{ask, upsert};
+use crate::{
+    contact::{ask, upsert},
+    rows,
+};
 
 /// Who tries.
 #[derive(Clone, Copy, PartialEq)]
@@ -321,6 +324,12 @@ const TRIES: &[Try] = &[
         Code("FORBIDDEN"),
     ),
     tried(
+        "tenantRetentionSet",
+        Key,
+        r#"mutation { tenantRetentionSet(input: {id: "TENANT", eventRetention: "P30D"}) { tenant { id } } }"#,
+        Code("FORBIDDEN"),
+    ),
+    tried(
         "tenantResume",
         Key,
         r#"mutation { tenantResume(input: {id: "TENANT"}) { tenant { id } } }"#,
@@ -374,13 +383,13 @@ const SECRETS: &[&str] = &[
 ];
 
 /// What the victim has, by the capitals that stand for it.
-struct Victim {
-    tenant: Tenant,
+pub(crate) struct Victim {
+    pub(crate) tenant: Tenant,
     ids: Vec<(&'static str, String)>,
 }
 
 impl Victim {
-    async fn new(kit: &Kit) -> anyhow::Result<Self> {
+    pub(crate) async fn new(kit: &Kit) -> anyhow::Result<Self> {
         let tenant = kit.tenant("victims").await?;
         let sk = &tenant.secret_key;
         let input = json!({"externalId": "victim", "email": "victim@example.com", "traits": {"secret": "secret value"}});
@@ -614,24 +623,7 @@ impl Rows {
                         replayed_at: Set(None),
                     })
                     .await?;
-                let posthog = tx
-                    .insert(posthog_connection::ActiveModel {
-                        id: Set(tx.new_id()),
-                        tenant_id: Set(tx.tenant()),
-                        ingest_host: Set("https://eu.example.com".to_owned()),
-                        api_host: Set("https://eu.example.com".to_owned()),
-                        ui_host: Set("https://eu.example.com".to_owned()),
-                        project_id: Set("1".to_owned()),
-                        project_token: Set("phc_secret".to_owned()),
-                        capabilities: Set(json!({})),
-                        forwarded_xid: Set(0),
-                        forwarded_seq: Set(0),
-                        forward_attempt: Set(0),
-                        created_at: Set(tx.now()),
-                        updated_at: Set(tx.now()),
-                        ..Default::default()
-                    })
-                    .await?;
+                let posthog = rows::posthog_connection(tx).await?;
                 Ok((
                     delivery.id.to_string(),
                     letter.id.to_string(),

@@ -1,8 +1,9 @@
 //! Rows as small as a table allows, for tests of what lies below the rooms.
 
 use api::base::{Result, Tx};
-use entity::{ContactId, contact, contact_identifier};
+use entity::{ContactId, contact, contact_identifier, posthog_connection};
 use sea_orm::Set;
+use serde_json::json;
 
 pub(crate) async fn contact(tx: &Tx, distinct_id: &str) -> Result<contact::Model> {
     tx.insert(contact::ActiveModel {
@@ -35,6 +36,27 @@ pub(crate) async fn identifier(
         last_seen_at: Set(tx.now()),
         origin_id: Set(Some(contact)),
         blocked: Set(false),
+    })
+    .await
+}
+
+/// A connection that nothing was ever sent over.
+pub(crate) async fn posthog_connection(tx: &Tx) -> Result<posthog_connection::Model> {
+    tx.insert(posthog_connection::ActiveModel {
+        id: Set(tx.new_id()),
+        tenant_id: Set(tx.tenant()),
+        ingest_host: Set("https://eu.example.com".to_owned()),
+        api_host: Set("https://eu.example.com".to_owned()),
+        ui_host: Set("https://eu.example.com".to_owned()),
+        project_id: Set("1".to_owned()),
+        project_token: Set("phc_secret".to_owned()),
+        capabilities: Set(json!({})),
+        forwarded_xid: Set(0),
+        forwarded_seq: Set(0),
+        forward_attempt: Set(0),
+        created_at: Set(tx.now()),
+        updated_at: Set(tx.now()),
+        ..Default::default()
     })
     .await
 }

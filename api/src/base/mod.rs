@@ -27,7 +27,8 @@ pub use bus::Bus;
 pub use clock::{Clock, Ids, Rng};
 pub use cx::{Actor, Cx, Env, Note, Origin};
 pub use db::{
-    Cells, Db, DbOptions, EachSelect, MEMBER, Planning, ROOT, Read, Role, Rows, Scope, System, Tx,
+    Cells, Db, DbOptions, EachSelect, LogMonth, MEMBER, Planning, ROOT, Read, Role, Rows, Scope,
+    System, Tx,
 };
 pub use error::{Error, ErrorCode, Result, Unavailable, UserError};
 pub use event::{

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use entity::{
     ContactId, EventId, Id,
     contact_identifier::{self, Kind, Verification},
-    event,
+    event, event_message,
 };
 use sea_orm::{ColumnTrait, QueryFilter, QuerySelect};
 use serde_json::{Map, Value, json};
@@ -199,9 +199,14 @@ async fn known_messages(
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
+    let told = tx
+        .subquery::<event_message::Entity>()
+        .column(event_message::Column::EventId)
+        .and_where(event_message::Column::MessageId.is_in(ids))
+        .to_owned();
     let rows: Vec<(String, EventId, Option<ContactId>)> = tx
         .find::<event::Entity>()
-        .filter(event::Column::MessageId.is_in(ids))
+        .filter(event::Column::Id.in_subquery(told))
         .select_only()
         .column(event::Column::MessageId)
         .column(event::Column::Id)

@@ -2,7 +2,7 @@
 
 use sea_orm::{
     ActiveModelBehavior, ActiveModelTrait, DatabaseExecutor, DatabaseTransaction, DbErr,
-    EntityTrait, IntoActiveModel, Select, UpdateMany, sea_query::OnConflict,
+    DeleteMany, EntityTrait, IntoActiveModel, Select, UpdateMany, sea_query::OnConflict,
 };
 
 use super::{Db, Fence, Rows, scope::Place};
@@ -28,7 +28,13 @@ impl System {
             fence: Fence::System,
         }
     }
-    async fn write<T>(
+    pub(super) const fn place(&self) -> &Place {
+        &self.place
+    }
+    pub(super) fn is_postgres(&self) -> bool {
+        self.place.db().is_postgres()
+    }
+    pub(super) async fn write<T>(
         &self,
         work: impl AsyncFnOnce(DatabaseExecutor<'_>) -> Result<T, DbErr>,
     ) -> Result<T> {
@@ -64,6 +70,15 @@ impl System {
     ) -> Result<Vec<E::Model>> {
         let update = narrow(E::update_many());
         self.write(async |conn| update.exec_with_returning(&conn).await)
+            .await
+    }
+    /// Deletes the rows that `narrow` leaves; says how many.
+    pub async fn delete_many<E: EntityTrait>(
+        &self,
+        narrow: impl FnOnce(DeleteMany<E>) -> DeleteMany<E> + Send,
+    ) -> Result<u64> {
+        let delete = narrow(E::delete_many());
+        self.write(async |conn| Ok(delete.exec(&conn).await?.rows_affected))
             .await
     }
     /// Deletes one row by its key; says whether it was there.
