@@ -34,6 +34,8 @@ pub enum Status {
     Known,
     /// The tenant's backend, or the person, confirmed one.
     Verified,
+    /// It holds what came by a value that turned out to be nobody's.
+    Quarantined,
     Merged,
 }
 

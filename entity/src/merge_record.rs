@@ -17,6 +17,8 @@ pub struct Model {
     /// The contact that was absorbed by it, or that was taken out of it.
     pub other_id: Id<crate::contact::Entity>,
     pub mode: Mode,
+    /// Whether both were known people, rather than one of them a visitor.
+    pub known: bool,
     /// The identifiers whose evidence it was; absent where there was none, as in a split.
     pub a_id: Option<Id<crate::contact_identifier::Entity>>,
     pub b_id: Option<Id<crate::contact_identifier::Entity>>,

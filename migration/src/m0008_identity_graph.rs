@@ -86,6 +86,7 @@ impl MigrationTrait for Migration {
             .index(&["tenant_id", "created_at", "id"])
             .index(&["tenant_id", "contact_a_id"])
             .index(&["tenant_id", "contact_b_id"])
+            .index(&["state", "expires_at"])
             .make(m)
             .await?;
         tenant_owned("contact_cannot_link")
@@ -107,6 +108,7 @@ impl MigrationTrait for Migration {
             .col(uuid("survivor_id"))
             .col(uuid("other_id"))
             .col(text("mode"))
+            .col(boolean("known"))
             .col(uuid_null("a_id"))
             .col(uuid_null("b_id"))
             .col(json_binary("before"))
@@ -161,6 +163,14 @@ impl MigrationTrait for Migration {
             .index(&["tenant_id", "contact_id", "key", "observed_at"])
             .index(&["tenant_id", "identifier_id"])
             .make(m)
+            .await?;
+        m.get_connection()
+            .execute_unprepared(
+                "INSERT INTO trait_observation (id, tenant_id, contact_id, identifier_id, key, value, rank, source,
+                     first_observed_at, observed_at, said_by, same, created_at)
+                 SELECT id, tenant_id, contact_id, NULL, key, value, rank, source, observed_at, observed_at, said_by, id, observed_at
+                 FROM contact_trait",
+            )
             .await?;
         tenant_owned("touchpoint")
             .col(uuid("contact_id"))

@@ -8,11 +8,13 @@ use api::{
     schema,
 };
 use async_graphql::{Request, Variables};
+use chrono::TimeDelta;
 use entity::{
     ContactId, EventId, Id, TenantOwned, api_key, audit_entry, contact, contact_alias,
-    contact_evidence, contact_identifier, contact_trait, dead_letter, event, idempotency, issuer,
-    metric, nudge, nudge_decision, nudge_delivery, nudge_interaction, nudge_version, operation,
-    posthog_connection, tenant_front,
+    contact_evidence, contact_identifier, contact_trait, dead_letter, event, idempotency,
+    identity_block, identity_policy, issuer, merge_proposal, merge_record, metric, nudge,
+    nudge_decision, nudge_delivery, nudge_interaction, nudge_version, operation,
+    posthog_connection, tenant_front, touchpoint, trait_observation,
 };
 use futures_util::StreamExt as _;
 use jsonwebtoken::{EncodingKey, Header};
@@ -365,6 +367,92 @@ const TRIES: &[Try] = &[
         "subscription { nudges { __typename } }",
         Silence,
     ),
+    tried(
+        "contactMerge",
+        Key,
+        r#"mutation { contactMerge(input: {contactIds: ["CONTACT", "CONTACT"]}) { contact { id } userErrors { code } } }"#,
+        Data(r#"{"contactMerge": {"contact": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#),
+    ),
+    tried(
+        "contactMergePreview",
+        Key,
+        r#"{ contactMergePreview(contactIds: ["CONTACT", "CONTACT"]) { survivor { id } userErrors { code } } }"#,
+        Data(
+            r#"{"contactMergePreview": {"survivor": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#,
+        ),
+    ),
+    tried(
+        "contactUnmerge",
+        Key,
+        r#"mutation { contactUnmerge(input: {contactId: "CONTACT"}) { contact { id } userErrors { code } } }"#,
+        Data(r#"{"contactUnmerge": {"contact": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#),
+    ),
+    tried(
+        "identityBlockAdd",
+        Key,
+        r#"mutation { identityBlockAdd(input: {value: {externalId: "victim"}}) { identityBlock { value } userErrors { code } } }"#,
+        Data(r#"{"identityBlockAdd": {"identityBlock": {"value": "victim"}, "userErrors": []}}"#),
+    ),
+    tried(
+        "identityBlockRemove",
+        Key,
+        r#"mutation { identityBlockRemove(input: {id: "BLOCK"}) { userErrors { code } } }"#,
+        Data(r#"{"identityBlockRemove": {"userErrors": [{"code": "NOT_FOUND"}]}}"#),
+    ),
+    tried(
+        "identityBlocks",
+        Key,
+        r#"{ identityBlocks { totalCount edges { node { id } } } }"#,
+        Data(r#"{"identityBlocks": {"totalCount": 0, "edges": []}}"#),
+    ),
+    tried(
+        "identityPolicy",
+        Key,
+        r#"{ identityPolicy { proofRequired hasProofSecret } }"#,
+        Data(r#"{"identityPolicy": {"proofRequired": false, "hasProofSecret": false}}"#),
+    ),
+    tried(
+        "identityPolicySave",
+        Key,
+        r#"mutation { identityPolicySave(input: {limits: []}) { identityPolicy { hasProofSecret } userErrors { code } } }"#,
+        Data(
+            r#"{"identityPolicySave": {"identityPolicy": {"hasProofSecret": false}, "userErrors": []}}"#,
+        ),
+    ),
+    tried(
+        "identityProofSecretRotate",
+        Key,
+        r#"mutation { identityProofSecretRotate(input: {}) { userErrors { code } } }"#,
+        Data(r#"{"identityProofSecretRotate": {"userErrors": []}}"#),
+    ),
+    tried(
+        "mergeProposalApprove",
+        Key,
+        r#"mutation { mergeProposalApprove(input: {id: "PROPOSAL"}) { mergeProposal { id } userErrors { code } } }"#,
+        Data(
+            r#"{"mergeProposalApprove": {"mergeProposal": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#,
+        ),
+    ),
+    tried(
+        "mergeProposalReject",
+        Key,
+        r#"mutation { mergeProposalReject(input: {id: "PROPOSAL"}) { mergeProposal { id } userErrors { code } } }"#,
+        Data(
+            r#"{"mergeProposalReject": {"mergeProposal": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#,
+        ),
+    ),
+    tried(
+        "mergeProposals",
+        Key,
+        r#"{ mergeProposals { totalCount edges { node { id } } } }"#,
+        Data(r#"{"mergeProposals": {"totalCount": 0, "edges": []}}"#),
+    ),
+    tried(
+        "resolve",
+        Key,
+        r#"{ resolve(by: {externalId: "victim"}) { contact { id } } }"#,
+        Data(r#"{"resolve": null}"#),
+    ),
 ];
 
 /// How long a subscription is listened to that must stay silent.
@@ -450,16 +538,16 @@ impl Victim {
         let ids = json!({"contact": contact_id, "nudge": nudge_id});
         let shown = ask(kit, sk, shown, ids).await;
         let text = |id: &Value| id.as_str().unwrap().to_owned();
+        let identifier = text(&shown["contact"]["identifiers"][0]["id"]);
+        let (block_id, proposal_id, record_id) = rows.decide(&tenant.cx, &identifier).await?;
         Ok(Self {
             ids: vec![
+                ("BLOCK", block_id),
                 ("CONTACT", contact_id),
                 ("DELIVERY", delivery_id),
                 ("ENTRY", text(&shown["auditLog"]["edges"][0]["node"]["id"])),
                 ("EVENT", event_id),
-                (
-                    "IDENTIFIER",
-                    text(&shown["contact"]["identifiers"][0]["id"]),
-                ),
+                ("IDENTIFIER", identifier),
                 ("ISSUER", issuer_id),
                 ("KEY", key_id),
                 ("LETTER", letter_id),
@@ -467,6 +555,8 @@ impl Victim {
                 ("NUDGE", nudge_id),
                 ("OPERATION", operation_id),
                 ("POSTHOG", posthog_id),
+                ("PROPOSAL", proposal_id),
+                ("RECORD", record_id),
                 ("TENANT", tenant.id.to_string()),
                 ("VERSION", text(&shown["nudge"]["liveVersion"]["id"])),
             ],
@@ -509,7 +599,11 @@ impl Victim {
             all::<dead_letter::Entity>(cx).await?,
             all::<event::Entity>(cx).await?,
             all::<idempotency::Entity>(cx).await?,
+            all::<identity_block::Entity>(cx).await?,
+            all::<identity_policy::Entity>(cx).await?,
             all::<issuer::Entity>(cx).await?,
+            all::<merge_proposal::Entity>(cx).await?,
+            all::<merge_record::Entity>(cx).await?,
             all::<metric::Entity>(cx).await?,
             all::<nudge::Entity>(cx).await?,
             all::<nudge_decision::Entity>(cx).await?,
@@ -517,6 +611,8 @@ impl Victim {
             all::<nudge_interaction::Entity>(cx).await?,
             all::<operation::Entity>(cx).await?,
             all::<tenant_front::Entity>(cx).await?,
+            all::<touchpoint::Entity>(cx).await?,
+            all::<trait_observation::Entity>(cx).await?,
             all::<nudge_version::Entity>(cx).await?,
             all::<posthog_connection::Entity>(cx).await?,
         ]
@@ -527,7 +623,8 @@ impl Victim {
 #[tokio::test]
 async fn whoever_may_read_an_object_finds_it_by_its_id() -> anyhow::Result<()> {
     /// What stands for an object of each type, and whether the contact that it is about may read it.
-    const TYPES: [(&str, &str, bool); 14] = [
+    const TYPES: [(&str, &str, bool); 17] = [
+        ("BLOCK", "IdentityBlock", false),
         ("CONTACT", "Contact", true),
         ("DELIVERY", "NudgeDelivery", true),
         ("ENTRY", "AuditEntry", false),
@@ -540,6 +637,8 @@ async fn whoever_may_read_an_object_finds_it_by_its_id() -> anyhow::Result<()> {
         ("NUDGE", "Nudge", false),
         ("OPERATION", "Operation", false),
         ("POSTHOG", "PosthogIntegration", false),
+        ("PROPOSAL", "MergeProposal", false),
+        ("RECORD", "MergeRecord", false),
         ("TENANT", "Tenant", false),
         ("VERSION", "NudgeVersion", false),
     ];
@@ -583,6 +682,71 @@ struct Rows {
 }
 
 impl Rows {
+    /// What was decided about who is who: a block, a proposal and a merge.
+    async fn decide(&self, cx: &Cx, identifier: &str) -> anyhow::Result<(String, String, String)> {
+        let identifier = Id::parse(identifier).unwrap();
+        let contact = self.contact;
+        Ok(cx
+            .write(async |tx| {
+                let block = tx
+                    .insert(identity_block::ActiveModel {
+                        id: Set(tx.new_id()),
+                        tenant_id: Set(tx.tenant()),
+                        kind: Set(contact_identifier::Kind::Email),
+                        value: Set("victim@example.org".to_owned()),
+                        other_kind: Set(None),
+                        other_value: Set(None),
+                        reason: Set(None),
+                        said_by: Set("test".to_owned()),
+                        created_at: Set(tx.now()),
+                    })
+                    .await?;
+                let proposal = tx
+                    .insert(merge_proposal::ActiveModel {
+                        id: Set(tx.new_id()),
+                        tenant_id: Set(tx.tenant()),
+                        contact_a_id: Set(contact),
+                        contact_b_id: Set(contact),
+                        a_id: Set(identifier),
+                        b_id: Set(identifier),
+                        concern: Set("merge_rate".to_owned()),
+                        blast: Set(json!({})),
+                        risk: Set(1),
+                        state: Set(merge_proposal::State::NeedsReview),
+                        event_id: Set(None),
+                        created_at: Set(tx.now()),
+                        expires_at: Set(tx.now() + TimeDelta::days(30)),
+                        decided_at: Set(None),
+                        decided_by: Set(None),
+                    })
+                    .await?;
+                let record = tx
+                    .insert(merge_record::ActiveModel {
+                        id: Set(tx.new_id()),
+                        tenant_id: Set(tx.tenant()),
+                        kind: Set(merge_record::Kind::Merge),
+                        survivor_id: Set(contact),
+                        other_id: Set(contact),
+                        mode: Set(merge_record::Mode::Auto),
+                        known: Set(false),
+                        a_id: Set(Some(identifier)),
+                        b_id: Set(Some(identifier)),
+                        before: Set(json!({})),
+                        event_id: Set(None),
+                        said_by: Set("test".to_owned()),
+                        reason: Set(None),
+                        created_at: Set(tx.now()),
+                        reversed_at: Set(None),
+                    })
+                    .await?;
+                Ok((
+                    block.id.to_string(),
+                    proposal.id.to_string(),
+                    record.id.to_string(),
+                ))
+            })
+            .await?)
+    }
     async fn add(self, cx: &Cx) -> anyhow::Result<(String, String, String)> {
         let version = cx
             .db()

@@ -373,7 +373,7 @@ async fn two_people_on_one_browser_stay_two() -> anyhow::Result<()> {
         let dormant = cx
             .db()
             .find::<contact_evidence::Entity>()
-            .filter(contact_evidence::Column::DormantReason.eq("external_id_limit"))
+            .filter(contact_evidence::Column::DormantReason.eq("shared_device"))
             .count()
             .await?;
         assert_eq!(dormant, 1, "why they were not joined is written down");

@@ -251,6 +251,71 @@ const TRIED: &[(&str, As, &str)] = &[
         As::Contact,
         "subscription { nudges { __typename ... on NudgeDelivered { delivery { id } } } }",
     ),
+    (
+        "contactMerge",
+        As::Secret,
+        "mutation { contactMerge(input: {contactIds: [\"$contact\", \"$contact\"]}) { contact { id name } userErrors { code } } }",
+    ),
+    (
+        "contactMergePreview",
+        As::Secret,
+        "{ contactMergePreview(contactIds: [\"$contact\", \"$contact\"]) { survivor { id name } userErrors { code } } }",
+    ),
+    (
+        "contactUnmerge",
+        As::Secret,
+        "mutation { contactUnmerge(input: {contactId: \"$contact\"}) { contact { id name } userErrors { code } } }",
+    ),
+    (
+        "identityBlockAdd",
+        As::Secret,
+        "mutation { identityBlockAdd(input: {value: {externalId: \"acme-user\"}}) { identityBlock { value } userErrors { code } } }",
+    ),
+    (
+        "identityBlockRemove",
+        As::Secret,
+        "mutation { identityBlockRemove(input: {id: \"block_01h455vb4pex5vsknk084sn02q\"}) { userErrors { code } } }",
+    ),
+    (
+        "identityBlocks",
+        As::Secret,
+        "{ identityBlocks { totalCount edges { node { value } } } }",
+    ),
+    (
+        "identityPolicy",
+        As::Secret,
+        "{ identityPolicy { proofRequired } }",
+    ),
+    (
+        "identityPolicySave",
+        As::Secret,
+        "mutation { identityPolicySave(input: {limits: []}) { userErrors { code } } }",
+    ),
+    (
+        "identityProofSecretRotate",
+        As::Secret,
+        "mutation { identityProofSecretRotate(input: {}) { userErrors { code } } }",
+    ),
+    (
+        "mergeProposalApprove",
+        As::Secret,
+        "mutation { mergeProposalApprove(input: {id: \"proposal_01h455vb4pex5vsknk084sn02q\"}) { userErrors { code } } }",
+    ),
+    (
+        "mergeProposalReject",
+        As::Secret,
+        "mutation { mergeProposalReject(input: {id: \"proposal_01h455vb4pex5vsknk084sn02q\"}) { userErrors { code } } }",
+    ),
+    (
+        "mergeProposals",
+        As::Secret,
+        "{ mergeProposals { totalCount edges { node { id } } } }",
+    ),
+    (
+        "resolve",
+        As::Secret,
+        "{ resolve(by: {externalId: \"acme-user\"}) { contact { id name } } }",
+    ),
 ];
 
 const ROOTS: &str = "{ __schema { queryType { fields { name } } mutationType { fields { name } } subscriptionType { fields { name } } } }";

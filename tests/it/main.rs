@@ -21,6 +21,7 @@ mod idempotent;
 mod isolation;
 mod lanes;
 mod limits;
+mod merge;
 mod nudge;
 mod pages;
 mod persisted;

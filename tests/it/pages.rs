@@ -15,6 +15,10 @@ pub(crate) const PAGED: &[(&str, &str)] = &[
         r#"{ contact(by: {externalId: "u1"}) { events PAGE { pageInfo { hasNextPage } } } }"#,
     ),
     (
+        "Contact.mergeHistory",
+        r#"{ contact(by: {externalId: "u1"}) { mergeHistory PAGE { pageInfo { hasNextPage } } } }"#,
+    ),
+    (
         "Contact.nudges",
         r#"{ contact(by: {externalId: "u1"}) { nudges PAGE { pageInfo { hasNextPage } } } }"#,
     ),
@@ -33,6 +37,14 @@ pub(crate) const PAGED: &[(&str, &str)] = &[
     (
         "Query.events",
         "{ events PAGE { pageInfo { hasNextPage } } }",
+    ),
+    (
+        "Query.identityBlocks",
+        "{ identityBlocks PAGE { pageInfo { hasNextPage } } }",
+    ),
+    (
+        "Query.mergeProposals",
+        "{ mergeProposals PAGE { pageInfo { hasNextPage } } }",
     ),
     (
         "Query.metrics",

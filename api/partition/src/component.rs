@@ -2,7 +2,7 @@ use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
-use crate::{Kind, Node, Stitches, forest::Forest};
+use crate::{Hold, Kind, Node, Stitches, forest::Forest};
 
 /// One person.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +15,8 @@ pub struct Component {
     pub founder: usize,
     /// The contact that the component is. `None` if it needs a new one, or if its founder is blocked.
     ///
-    /// The origin of the best member that has one. Of components that would be the same contact, after a split, the one with the
-    /// better founder is it; the others, in the order of their founders, are the contact of their next best member that no
+    /// The origin of the best of those members that hold one most firmly. Of components that would be the same contact, after a
+    /// split, the one with the better founder is it; the others, in the order of their founders, are the contact of their next best member that no
     /// component is.
     pub root: Option<Uuid>,
     /// The members whose origin is to become the root: those that had none, and those whose origin now stands for another
@@ -67,12 +67,17 @@ fn assign_roots(nodes: &[Node], components: &mut [Component]) {
     let mut taken = HashSet::new();
     let stands_for_somebody =
         |component: &&mut Component| nodes[component.founder].stitches != Stitches::Blocked;
-    for component in components.iter_mut().filter(stands_for_somebody) {
-        let mut origins = component
-            .members
-            .iter()
-            .filter_map(|&node| nodes[node].origin);
-        component.root = origins.next().filter(|origin| taken.insert(*origin));
+    for hold in [Hold::User, Hold::Namesake, Hold::Loose] {
+        for component in components.iter_mut().filter(stands_for_somebody) {
+            if component.root.is_none() {
+                let mut origins = component
+                    .members
+                    .iter()
+                    .filter(|&&node| nodes[node].hold == hold)
+                    .filter_map(|&node| nodes[node].origin);
+                component.root = origins.next().filter(|origin| taken.insert(*origin));
+            }
+        }
     }
     for component in components.iter_mut().filter(stands_for_somebody) {
         if component.root.is_none() {

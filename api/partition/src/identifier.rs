@@ -42,6 +42,17 @@ pub enum Stitches {
     Blocked,
 }
 
+/// How firmly an identifier holds its origin, where several components could be it; in rising order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Hold {
+    #[default]
+    Loose,
+    /// Others know the contact by it.
+    Namesake,
+    /// It is a user id.
+    User,
+}
+
 /// One identifier of a tenant; unique by kind and value among those that are resolved together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
@@ -54,5 +65,6 @@ pub struct Node {
     pub first_seen_at: DateTime<Utc>,
     /// The contact that it stands for by itself: the one to which it was attached when it was first stored. `None` if it is new.
     pub origin: Option<Uuid>,
+    pub hold: Hold,
     pub stitches: Stitches,
 }

@@ -29,7 +29,7 @@ mod why;
 
 pub use component::Component;
 pub use evidence::{Edge, EdgeKind, Standing};
-pub use identifier::{Kind, Level, Node, Stitches};
+pub use identifier::{Hold, Kind, Level, Node, Stitches};
 pub use policy::{Directional, Limit, Policy};
 pub use resolve::{Partition, Reason, Verdict, resolve};
 pub use why::why;

@@ -2,6 +2,8 @@
 //! all go through it, so that who is who is decided in one place.
 
 mod graph;
+pub(super) mod merge;
+pub(super) mod policy;
 mod traits;
 
 use std::collections::{HashMap, HashSet};
@@ -10,12 +12,12 @@ use chrono::{DateTime, Utc};
 use entity::{
     ContactId, EventId, Id,
     contact_identifier::{self, Kind, Verification},
-    event, event_message,
+    event, event_message, touchpoint,
 };
-use sea_orm::{ColumnTrait, QueryFilter, QuerySelect};
+use sea_orm::{ColumnTrait, QueryFilter, QuerySelect, Set};
 use serde_json::{Map, Value, json};
 
-use self::graph::Graph;
+use self::graph::{Graph, Hand};
 use super::rules::{Claim, is_distinct_id_kind};
 use crate::base::{Cause, NewEvent, Result, Tx};
 
@@ -96,22 +98,39 @@ pub async fn ingest(tx: &Tx, batch: &[Incoming]) -> Result<Vec<Ingested>> {
 
     let mut graph = Graph::load(tx, &touches).await?;
     let ids: Vec<EventId> = touches.iter().map(|_| tx.new_id()).collect();
-    let placed: Vec<Placed> = touches
-        .iter()
-        .zip(&ids)
-        .map(|(touch, id)| graph.place(tx, touch, *id))
+    for (touch, id) in touches.iter().zip(&ids) {
+        graph.note(tx, touch, *id);
+    }
+    let hand = Hand::of_evidence(tx);
+    graph.settle(tx, &hand).await?;
+    for (at, touch) in touches.iter().enumerate() {
+        graph.learn(at, touch);
+    }
+    graph.save(tx, &hand).await?;
+    let placed: Vec<Placed> = (0..touches.len())
+        .map(|at| {
+            let (contact, identifier) = graph.seat(at);
+            Placed {
+                contact,
+                identifier,
+            }
+        })
         .collect();
-    graph.save(tx).await?;
-    traits::save(tx, &graph, &touches, &placed, &ids).await?;
+    traits::save(tx, &touches, &placed, &ids).await?;
+    touchpoints(tx, &touches, &placed, &ids).await?;
 
     let events = touches
         .iter()
         .zip(&placed)
         .zip(&ids)
-        .map(|((touch, placed), id)| event_of(touch, placed, *id, &graph))
+        .map(|((touch, placed), id)| event_of(touch, placed, *id))
         .collect();
     tx.emit_all(events).await?;
-    tell(tx, &graph, &touches, &placed, &ids).await?;
+    let shown = touches
+        .iter()
+        .zip(&ids)
+        .map(|(touch, id)| (*id, touch.occurred_at));
+    tell(tx, &graph, &shown.collect::<Vec<_>>()).await?;
 
     let mut fresh = placed.iter().zip(&ids);
     let mut by_message: HashMap<&str, Ingested> = HashMap::new();
@@ -122,7 +141,7 @@ pub async fn ingest(tx: &Tx, batch: &[Incoming]) -> Result<Vec<Ingested>> {
             (true, _) => {
                 let (placed, event_id) = fresh.next().expect("a place for each new touch");
                 Ingested {
-                    contact_id: placed.contact.map(|id| graph.root(id)),
+                    contact_id: placed.contact,
                     event_id: *event_id,
                     duplicate: false,
                 }
@@ -219,7 +238,7 @@ async fn known_messages(
         .collect())
 }
 
-fn event_of(touch: &Incoming, placed: &Placed, id: EventId, graph: &Graph) -> NewEvent {
+fn event_of(touch: &Incoming, placed: &Placed, id: EventId) -> NewEvent {
     let mut context = touch.context.clone();
     let ids: Vec<&str> = touch
         .claims
@@ -233,7 +252,7 @@ fn event_of(touch: &Incoming, placed: &Placed, id: EventId, graph: &Graph) -> Ne
     NewEvent {
         id: Some(id),
         name: touch.name.clone(),
-        contact_id: placed.contact.map(|id| graph.root(id)),
+        contact_id: placed.contact,
         identifier_id: placed.identifier,
         properties: touch.properties.clone(),
         context,
@@ -244,49 +263,92 @@ fn event_of(touch: &Incoming, placed: &Placed, id: EventId, graph: &Graph) -> Ne
     }
 }
 
-/// Tells the rooms who became known and who was joined.
-async fn tell(
+/// Keeps where each visit came from.
+async fn touchpoints(
     tx: &Tx,
-    graph: &Graph,
     touches: &[&Incoming],
     placed: &[Placed],
     ids: &[EventId],
 ) -> Result<()> {
-    let mut events = vec![];
-    for join in graph.joins() {
-        let survivor = graph.root(join.survivor);
-        events.push(
-            NewEvent {
-                cause: Some(Cause {
-                    event: ids[join.touch],
-                    depth: 1,
-                }),
-                ..NewEvent::of_room(
-                    "contact",
-                    "contact.merged",
-                    survivor,
-                    touches[join.touch].occurred_at,
-                )
-            }
-            .with("absorbedContactId", join.absorbed.to_string())
-            .with("absorbedDistinctId", graph.distinct_id(join.absorbed))
-            .with("survivorDistinctId", graph.distinct_id(survivor)),
-        );
-    }
-    for (touch, contact) in graph.became_known() {
-        events.push(NewEvent {
-            identifier_id: placed[touch].identifier,
-            cause: Some(Cause {
-                event: ids[touch],
+    let rows = touches
+        .iter()
+        .zip(placed)
+        .zip(ids)
+        .filter_map(|((touch, placed), id)| {
+            Some(touchpoint::ActiveModel {
+                id: Set(tx.new_id()),
+                tenant_id: Set(tx.tenant()),
+                contact_id: Set(placed.contact?),
+                identifier_id: Set(placed.identifier),
+                event_id: Set(*id),
+                touch: Set(touch.touch.clone()?),
+                occurred_at: Set(touch.occurred_at),
+            })
+        });
+    tx.insert_all(rows.collect(), None).await?;
+    Ok(())
+}
+
+/// Tells the rooms who became known, who was joined, who came apart, and what was blocked. `shown` is the event and the time of
+/// each touch.
+async fn tell(tx: &Tx, graph: &Graph, shown: &[(EventId, DateTime<Utc>)]) -> Result<()> {
+    let of_room = |name: &str, contact: ContactId, touch: Option<usize>| {
+        let touch = touch.and_then(|at| shown.get(at));
+        NewEvent {
+            cause: touch.map(|(event, _)| Cause {
+                event: *event,
                 depth: 1,
             }),
             ..NewEvent::of_room(
-                "contact",
-                "contact.identified",
+                super::SOURCE,
+                name,
                 contact,
-                touches[touch].occurred_at,
+                touch.map_or(tx.now(), |(_, at)| *at),
             )
+        }
+    };
+    let distinct_id = |id| graph.contact(id).map_or("", |row| row.distinct_id.as_str());
+    let mut events = vec![];
+    for join in graph.joined() {
+        events.push(
+            of_room(super::MERGED, join.survivor, join.touch)
+                .with("absorbedContactId", join.absorbed.to_string())
+                .with("absorbedDistinctId", distinct_id(join.absorbed))
+                .with("survivorDistinctId", distinct_id(join.survivor)),
+        );
+    }
+    for part in graph.parted() {
+        let mut event = of_room(super::UNMERGED, part.contact, part.touch)
+            .with("formerContactId", part.from.to_string())
+            .with("formerDistinctId", distinct_id(part.from))
+            .with("distinctId", distinct_id(part.contact));
+        let traits = super::queries::traits(tx, &[part.contact]).await?;
+        let traits = traits.into_values().next().unwrap_or_default();
+        event.properties.insert("$set".to_owned(), traits.into());
+        events.push(event);
+    }
+    for (touch, contact) in graph.became_known() {
+        events.push(NewEvent {
+            identifier_id: graph.seat(touch).1,
+            ..of_room("contact.identified", contact, Some(touch))
         });
+    }
+    for hot in graph.hot() {
+        let Some(row) = graph.identifier(hot.identifier) else {
+            continue;
+        };
+        tracing::warn!(
+            tenant = %tx.tenant(),
+            identifier = %hot.identifier,
+            reason = hot.reason,
+            "a value was blocked, for it joined too many contacts"
+        );
+        metrics::counter!("growthos_contact_values_blocked_total").increment(1);
+        events.push(
+            of_room("identifier.blocked", row.contact_id, None)
+                .with("identifierId", hot.identifier.to_string())
+                .with("reason", hot.reason.as_str()),
+        );
     }
     tx.emit_all(events).await?;
     Ok(())

@@ -16,4 +16,5 @@ pub use loaders::{EventsKey, Loaders};
 pub use plan::{ContactNeeds, ContactPart, ContactRow, ContactRows, members};
 pub use types::{
     Attribution, ContactKey, ContactOrder, ContactOrderField, ContactStatus, Identifier,
+    IdentifierKind, IdentifierVerification,
 };

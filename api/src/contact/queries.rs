@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use entity::{
     ContactId, Id, contact, contact_alias,
     contact_identifier::{self, Kind},
-    contact_trait, event,
+    contact_trait, event, merge_record,
 };
 use sea_orm::{
     ColumnTrait, Condition, Order, QueryFilter, QueryOrder, QuerySelect,
@@ -267,6 +267,50 @@ pub(super) async fn event_counts(
         *counts.entry(root).or_default() += u64::try_from(events).unwrap_or_default();
     }
     Ok(counts)
+}
+
+/// Merges and splits of any of these contacts.
+pub fn merges_about<'a>(
+    scope: &'a Scope,
+    contacts: &[ContactId],
+) -> Rows<'a, merge_record::Entity> {
+    use merge_record::Column;
+    let about = Condition::any()
+        .add(Column::SurvivorId.is_in(contacts.iter().copied()))
+        .add(Column::OtherId.is_in(contacts.iter().copied()));
+    scope.find::<merge_record::Entity>().filter(about)
+}
+
+/// Merges and splits that are read for the contacts of one page.
+const MERGES_READ_MAX: u64 = 5_000;
+
+/// Each root's merges and splits, with those of the contacts that it absorbed, the newest first.
+pub(super) async fn merges_of(
+    scope: &Scope,
+    roots: &[ContactId],
+) -> Result<HashMap<ContactId, Vec<merge_record::Model>>> {
+    use merge_record::Column;
+    let (members, root_of) = members(scope, roots).await?;
+    if members.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = merges_about(scope, &members)
+        .order_by_desc(Column::CreatedAt)
+        .order_by_desc(Column::Id)
+        .limit(MERGES_READ_MAX)
+        .all()
+        .await?;
+    let mut merges: HashMap<ContactId, Vec<merge_record::Model>> = HashMap::new();
+    for row in rows {
+        let of: HashSet<ContactId> = [row.survivor_id, row.other_id]
+            .iter()
+            .filter_map(|id| root_of.get(id).copied())
+            .collect();
+        for root in of {
+            merges.entry(root).or_default().push(row.clone());
+        }
+    }
+    Ok(merges)
 }
 
 /// All members of the roots' families, and each member's root.

@@ -1,7 +1,13 @@
 //! What is the same id, who may join whom, and whose value wins. Pure: no database, no clock.
 
-use chrono::{DateTime, Utc};
-use entity::contact_identifier::{Kind, Verification};
+use std::cmp::Ordering;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use entity::{
+    contact::{self, Status},
+    contact_identifier::{Kind, Verification},
+};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -155,28 +161,122 @@ pub const fn is_distinct_id_kind(kind: Kind) -> bool {
     )
 }
 
+/// What an identifier makes of its contact; nothing, where it names a browser.
+pub(super) fn status_by(kind: Kind, verification: Verification) -> Option<Status> {
+    match kind {
+        Kind::AnonymousId | Kind::DistinctId => None,
+        _ if verification > Verification::Claimed => Some(Status::Verified),
+        _ => Some(Status::Known),
+    }
+}
+
+pub(super) const fn trust(status: Status) -> u8 {
+    match status {
+        Status::Merged | Status::Quarantined | Status::Anonymous => 0,
+        Status::Known => 1,
+        Status::Verified => 2,
+    }
+}
+
+/// Local parts of addresses that several people read.
+const ROLE_ACCOUNTS: [&str; 24] = [
+    "abuse",
+    "accounts",
+    "admin",
+    "billing",
+    "contact",
+    "hello",
+    "help",
+    "hostmaster",
+    "hr",
+    "info",
+    "jobs",
+    "mail",
+    "marketing",
+    "news",
+    "no-reply",
+    "noreply",
+    "office",
+    "postmaster",
+    "privacy",
+    "root",
+    "sales",
+    "security",
+    "support",
+    "webmaster",
+];
+
+/// Whether several people read the address, as far as its name tells.
+pub(super) fn is_role_account(email: &str) -> bool {
+    let local = email.split(['@', '+']).next().unwrap_or_default();
+    ROLE_ACCOUNTS.contains(&local)
+}
+
+/// How many identifiers of a kind one contact may have; see [`partition::Limit`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KindLimit {
+    pub kind: Kind,
+    pub max: usize,
+    /// Days; none for ever.
+    pub within_days: Option<u32>,
+    /// Those below this level do not count.
+    pub counts_from: Verification,
+}
+
+impl KindLimit {
+    pub(super) fn within(&self) -> Option<TimeDelta> {
+        self.within_days
+            .map(|days| TimeDelta::days(i64::from(days)))
+    }
+}
+
+/// Keeps the earliest and the latest touch, whatever the order of arrival; of one instant, the first and the last by text.
+pub(super) fn attribute(row: &mut contact::Model, said: &Value, at: DateTime<Utc>) -> bool {
+    let than = |kept_at: Option<DateTime<Utc>>, kept: &Option<Value>| {
+        kept_at.map(|kept_at| {
+            at.cmp(&kept_at).then_with(|| {
+                let kept = kept.as_ref().map(ToString::to_string);
+                Some(said.to_string()).cmp(&kept)
+            })
+        })
+    };
+    let is_first = than(row.first_touch_at, &row.first_touch).is_none_or(Ordering::is_lt);
+    let is_last = than(row.last_touch_at, &row.last_touch).is_none_or(Ordering::is_gt);
+    if is_first {
+        row.first_touch = Some(said.clone());
+        row.first_touch_at = Some(at);
+    }
+    if is_last {
+        row.last_touch = Some(said.clone());
+        row.last_touch_at = Some(at);
+    }
+    is_first || is_last
+}
+
 /// What an observation of a trait weighs against another of the same trait.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Weight {
-    /// Set or unset outright, rather than "once, if absent".
-    pub(super) outright: bool,
+    /// 0: set once, if absent. From 1 on: set or unset outright, by a source of that rank.
+    pub(super) rank: i32,
     pub(super) observed_at: DateTime<Utc>,
     /// Tells calls of the same instant apart, the same way each time: those of version 7 in the order in which they were made.
     pub(super) said_by: Uuid,
 }
 
 impl Weight {
-    /// Whether `self` replaces what `other` left: outright beats once; of two outright the later, of two
+    /// Whether `self` replaces what `other` left: the higher rank does; of two outright the later, of two
     /// once the earlier. So the winner does not depend on the order of arrival.
     pub(super) fn replaces(self, other: Self) -> bool {
         let (own, others) = (
             (self.observed_at, self.said_by),
             (other.observed_at, other.said_by),
         );
-        match (self.outright, other.outright) {
-            (true, true) => own >= others,
-            (outright, replaced) if outright != replaced => outright,
-            _ => own < others,
+        match self.rank.cmp(&other.rank) {
+            Ordering::Greater => true,
+            Ordering::Less => false,
+            Ordering::Equal if self.rank > 0 => own >= others,
+            Ordering::Equal => own < others,
         }
     }
 }
@@ -218,7 +318,6 @@ pub fn name_in(traits: &Map<String, Value>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use chrono::TimeDelta;
     use serde_json::json;
 
     use super::*;
@@ -299,7 +398,7 @@ mod tests {
         // The last digit tells calls of one instant apart.
         let observations = [(true, 30), (true, 51), (false, 10), (false, 90), (true, 50)];
         let weigh = |(outright, s): (bool, i64)| Weight {
-            outright,
+            rank: i32::from(outright),
             observed_at: at(s / 10),
             said_by: Uuid::from_u128(s.unsigned_abs().into()),
         };

@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use super::{
-    touches::{Sender, incoming},
+    touches::{Sender, Word, incoming},
     wire::{
         self, BATCH_BODY_BYTES_MAX, FlagReason, FlagResult, FlagsRequest, SINGLE_BODY_BYTES_MAX,
         WireError, decode_capture, decode_flags,
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     base::{Actor, Cx, Env, Error, Result, gql::Need},
-    contact::{self, Incoming},
+    contact::{self, Incoming, Proofs},
     posthog::{FeatureFlag, FeatureFlagValue, FlagSource, FlagSubject, Posthog},
     tenant::{Caller, Principals},
     transport::ClientAddr,
@@ -191,10 +191,17 @@ async fn take(
     })
     .await?;
     let (cx, verification) = teller(ingest, &capture.token).await?;
+    let word = Word {
+        verification,
+        proofs: match cx.actor() {
+            Actor::PublishableKey { .. } => Some(Proofs::of(&cx.db(), &cx.env().secrets).await?),
+            _ => None,
+        },
+    };
     let touches: Vec<Incoming> = capture
         .events
         .into_iter()
-        .map(|event| incoming(event, verification, sender))
+        .map(|event| incoming(event, &word, sender))
         .collect();
     for touches in touches.chunks(EVENTS_PER_WRITE) {
         cx.write(async |tx| contact::ingest(tx, touches).await)

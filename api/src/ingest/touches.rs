@@ -4,7 +4,7 @@ use entity::contact_identifier::{Kind, Verification};
 use serde_json::{Map, Value, json};
 
 use super::wire::{Identity, Merge, WireEvent};
-use crate::contact::{Claim, Incoming, Link, TraitChanges, touch};
+use crate::contact::{Claim, Incoming, Link, Proofs, TraitChanges, touch};
 
 /// Where the event came from, for the log: `capture`.
 pub(super) const SOURCE: &str = "capture";
@@ -16,8 +16,35 @@ pub(super) struct Sender {
     pub(super) user_agent: Option<String>,
 }
 
-pub(super) fn incoming(event: WireEvent, verification: Verification, sender: &Sender) -> Incoming {
-    let (claims, link) = claims(&event, verification);
+/// What the sender's word is worth.
+pub(super) struct Word {
+    pub(super) verification: Verification,
+    /// What a browser has to prove; none for a backend.
+    pub(super) proofs: Option<Proofs>,
+}
+
+/// The property by which a browser proves the user that it names.
+const USER_HASH: &str = "$growthos_user_hash";
+
+impl Word {
+    /// What it is worth for an id of a kind; nothing, where a proof is missing or wrong.
+    fn weigh(&self, kind: Kind, id: &str, event: &WireEvent) -> Option<Verification> {
+        let Some(proofs) = self.proofs.as_ref().filter(|_| kind != Kind::AnonymousId) else {
+            return Some(self.verification);
+        };
+        let hash = event.properties.get(USER_HASH).and_then(Value::as_str);
+        let weighed = proofs.weigh(id, hash).ok();
+        if weighed.is_none() {
+            metrics::counter!("growthos_contact_claims_refused_total", "reason" => "proof")
+                .increment(1);
+        }
+        weighed
+    }
+}
+
+pub(super) fn incoming(event: WireEvent, word: &Word, sender: &Sender) -> Incoming {
+    let verification = word.verification;
+    let (claims, link) = claims(&event, word);
     let mut context = Map::new();
     // Without a claim the graph notes no ids; the forwarder still needs the one to send it under.
     if claims.is_empty() {
@@ -52,13 +79,16 @@ pub(super) fn incoming(event: WireEvent, verification: Verification, sender: &Se
 }
 
 /// The ids that the event names; none where its distinct id can stand for no single person.
-fn claims(event: &WireEvent, verification: Verification) -> (Vec<Claim>, Link) {
+fn claims(event: &WireEvent, word: &Word) -> (Vec<Claim>, Link) {
     let kind = match event.identity {
         Identity::Anonymous => Kind::AnonymousId,
         Identity::Identified => Kind::ExternalId,
         Identity::Unknown => Kind::DistinctId,
     };
-    let claim = |kind, id: &str| Claim::new(kind, id, verification, "distinct_id").ok();
+    let claim = |kind, id: &str| {
+        let verification = word.weigh(kind, id, event)?;
+        Claim::new(kind, id, verification, "distinct_id").ok()
+    };
     let own = claim(kind, &event.distinct_id);
     let (other, link) = match &event.merge {
         Some(Merge::Identify { anonymous }) => {

@@ -6,15 +6,18 @@ use async_graphql::{Context, ID, Json, Object};
 use entity::{
     ContactId,
     contact_identifier::{self, Kind},
-    event,
+    event, merge_record,
 };
 use sea_orm::{ColumnTrait, QueryFilter};
 use serde_json::{Map, Value};
 
-use super::event::{Event, contact_events_list, newest_first};
+use super::{
+    event::{Event, contact_events_list, newest_first},
+    identity::MergeRecord,
+};
 use crate::{
     base::{
-        Actor, Counter, Error, Listing, PageArgs,
+        Actor, Counter, Error, Listing, PageArgs, SortBy,
         gql::{self, CxExt},
         instant::Instant,
         page, page_from_end,
@@ -145,6 +148,48 @@ impl Contact {
             narrow: filter.within_contact()?,
         };
         self.event_page(ctx, args, key).await
+    }
+    /// The merges and splits that made the contact what it is, the newest first.
+    async fn merge_history(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The first so many of the list, at most 100; 25 where nothing is said.")]
+        first: Option<i32>,
+        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
+        #[graphql(desc = "The last so many of the list, at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
+    ) -> async_graphql::Result<Listing<MergeRecord>> {
+        let args = PageArgs {
+            first,
+            after,
+            last,
+            before,
+        };
+        let cx = ctx.cx()?;
+        let list = format!("mergeHistory/{}", self.row.id);
+        let sort = SortBy {
+            column: merge_record::Column::CreatedAt,
+            descending: true,
+        };
+        let Some(end) = args.from_end()? else {
+            let family = Loaders::of(ctx)?.families.ask(self.row.id).await?;
+            let scope = cx.db();
+            let rows = contact::merges_about(&scope, &family.unwrap_or_default());
+            return Ok(page(cx, &list, rows, sort, args)
+                .await?
+                .listing(MergeRecord::from));
+        };
+        // All of a page's contacts are read at once, and all that there is of each: it is little.
+        let rows = Loaders::of(ctx)?.merges.ask(self.row.id).await?;
+        let mut rows = rows.unwrap_or_default();
+        let all = rows.len() as u64;
+        if end.last {
+            rows.reverse();
+        }
+        rows.truncate(usize::try_from(end.rows).unwrap_or(usize::MAX));
+        let counter: Counter = Arc::new(move || Box::pin(async move { Ok(all) }));
+        let page = page_from_end(cx, &list, rows, &sort, &args, counter)?;
+        Ok(page.listing(MergeRecord::from))
     }
     /// What PostHog observes of the contact, joined. Each field is null, with an error at its path, while
     /// PostHog does not answer, and for who lacks the scope `analytics:read`.

@@ -5,6 +5,7 @@ mod dead_letter;
 mod document;
 mod event;
 mod idempotent;
+mod identity;
 mod limits;
 mod mutation;
 mod node;
@@ -32,6 +33,7 @@ pub use contact::Contact;
 pub use dead_letter::DeadLetter;
 pub use document::{Documents, Hash, Known};
 pub use event::Event;
+pub use identity::{IdentityBlock, MergeProposal, MergeRecord};
 pub use node::{Found, Node};
 pub use operation::Operation;
 pub(crate) use operation::{OperationInput, checked as checked_operations};
@@ -42,6 +44,7 @@ pub use subscription::{Opened, Subscribed, subscribe, tell};
 #[derive(MergedObject, Default)]
 pub struct Query(
     contact::ContactQuery,
+    identity::IdentityQuery,
     event::EventQuery,
     node::NodeQuery,
     tenant_room::Query,
@@ -57,6 +60,7 @@ pub struct Query(
 pub struct Mutation(
     mutation::TellMutation,
     mutation::ContactMutation,
+    identity::IdentityMutation,
     tenant_room::Mutation,
     tenant_room::IssuerMutation,
     tenant_room::FrontMutation,

@@ -9,12 +9,12 @@ use serde_json::{Map, Value, json};
 use super::plan::Shown;
 use crate::{
     base::{
-        Cx, Error, ErrorCode, Result,
+        Actor, Cx, Error, ErrorCode, Result,
         gql::{self, CxExt, UserErrors, outcome},
     },
     contact::{
         self, AliasInput, ContactUpdateInput, ContactUpsertInput, IdentifyInput, Incoming,
-        Ingested, Saying, TrackBatchInput, TrackInput,
+        Ingested, Proofs, Saying, TrackBatchInput, TrackInput,
     },
 };
 
@@ -61,6 +61,12 @@ pub(super) struct ContactPayload {
     contact_id: Option<ContactId>,
     #[graphql(flatten)]
     errors: UserErrors,
+}
+
+impl ContactPayload {
+    pub(super) const fn new(contact_id: Option<ContactId>, errors: UserErrors) -> Self {
+        Self { contact_id, errors }
+    }
 }
 
 #[ComplexObject]
@@ -110,7 +116,7 @@ impl TellMutation {
     ) -> async_graphql::Result<TrackBatchPayload> {
         let cx = ctx.cx()?;
         let done = async {
-            let batch = input.incoming(saying(cx))?;
+            let batch = input.incoming(saying(cx, &proofs(cx).await?))?;
             all_known(cx, &batch).await?;
             write(cx, batch).await
         };
@@ -158,10 +164,19 @@ impl ContactMutation {
     }
 }
 
-fn saying(cx: &Cx) -> Saying<'_> {
+/// Only browsers have anything to prove.
+async fn proofs(cx: &Cx) -> Result<Proofs> {
+    match cx.actor() {
+        Actor::PublishableKey { .. } => Proofs::of(&cx.db(), &cx.env().secrets).await,
+        _ => Ok(Proofs::default()),
+    }
+}
+
+fn saying<'a>(cx: &'a Cx, proofs: &'a Proofs) -> Saying<'a> {
     Saying {
         actor: cx.actor(),
         now: cx.now(),
+        proofs,
     }
 }
 
@@ -199,7 +214,8 @@ async fn changed(
 }
 
 async fn write_one(cx: &Cx, read: impl FnOnce(Saying<'_>) -> Result<Incoming>) -> Result<Ingested> {
-    let written = write(cx, vec![read(saying(cx))?]).await?;
+    let proofs = proofs(cx).await?;
+    let written = write(cx, vec![read(saying(cx, &proofs))?]).await?;
     Ok(written[0])
 }
 

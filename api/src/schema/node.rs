@@ -5,10 +5,17 @@ use std::sync::Arc;
 use async_graphql::{Context, ID, Interface, Object};
 use entity::{
     ContactId, EventId, Id, TenantId, api_key, audit_entry, contact_identifier, dead_letter,
-    issuer, metric, nudge_delivery, operation, posthog_connection, tenant,
+    identity_block, issuer, merge_proposal, merge_record, metric, nudge_delivery, operation,
+    posthog_connection, tenant,
 };
 
-use super::{contact::Contact, dead_letter::DeadLetter, event::Event, operation::Operation};
+use super::{
+    contact::Contact,
+    dead_letter::DeadLetter,
+    event::Event,
+    identity::{IdentityBlock, MergeProposal, MergeRecord},
+    operation::Operation,
+};
 use crate::{
     base::{
         Actor, Batch, Cx, Error, Result,
@@ -37,7 +44,10 @@ pub enum Node {
     DeadLetter(DeadLetter),
     Event(Event),
     Identifier(Identifier),
+    IdentityBlock(IdentityBlock),
     Issuer(Issuer),
+    MergeProposal(MergeProposal),
+    MergeRecord(MergeRecord),
     Metric(Metric),
     Nudge(Nudge),
     NudgeDelivery(NudgeDelivery),
@@ -51,13 +61,16 @@ pub enum Node {
 pub struct Found {
     api_keys: Batch<ById, Id<api_key::Entity>>,
     audit_entries: Batch<ById, Id<audit_entry::Entity>>,
+    blocks: Batch<ById, Id<identity_block::Entity>>,
     dead_letters: Batch<ById, Id<dead_letter::Entity>>,
     deliveries: Batch<ById, Id<nudge_delivery::Entity>>,
     identifiers: Batch<ById, Id<contact_identifier::Entity>>,
     integrations: Batch<ById, Id<posthog_connection::Entity>>,
     issuers: Batch<ById, Id<issuer::Entity>>,
+    merges: Batch<ById, Id<merge_record::Entity>>,
     metrics: Batch<ById, Id<metric::Entity>>,
     operations: Batch<ById, Id<operation::Entity>>,
+    proposals: Batch<ById, Id<merge_proposal::Entity>>,
     tenants: Batch<ById, Id<tenant::Entity>>,
 }
 
@@ -67,13 +80,16 @@ impl Found {
         Arc::new(Self {
             api_keys: Batch::new(rows()),
             audit_entries: Batch::new(rows()),
+            blocks: Batch::new(rows()),
             dead_letters: Batch::new(rows()),
             deliveries: Batch::new(rows()),
             identifiers: Batch::new(rows()),
             integrations: Batch::new(rows()),
             issuers: Batch::new(rows()),
+            merges: Batch::new(rows()),
             metrics: Batch::new(rows()),
             operations: Batch::new(rows()),
+            proposals: Batch::new(rows()),
             tenants: Batch::new(rows()),
         })
     }
@@ -165,6 +181,21 @@ async fn find_more(ctx: &Context<'_>, id: &ID) -> async_graphql::Result<Option<N
         meets(ctx, gql::ANALYTICS_READ)?;
         let row = found.metrics.ask(id).await?;
         return Ok(row.map(|row| Node::Metric(row.into())));
+    }
+    if let Some(id) = Id::parse(id) {
+        meets(ctx, gql::CONTACTS_READ)?;
+        let row = found.merges.ask(id).await?;
+        return Ok(row.map(|row| Node::MergeRecord(row.into())));
+    }
+    if let Some(id) = Id::parse(id) {
+        meets(ctx, gql::CONTACTS_READ)?;
+        let row = found.proposals.ask(id).await?;
+        return Ok(row.map(|row| Node::MergeProposal(row.into())));
+    }
+    if let Some(id) = Id::parse(id) {
+        meets(ctx, gql::CONTACTS_READ)?;
+        let row = found.blocks.ask(id).await?;
+        return Ok(row.map(|row| Node::IdentityBlock(row.into())));
     }
     find_managed(ctx, found, id).await
 }

@@ -18,8 +18,13 @@ pub(super) struct Numbers {
 const LEFT_OUT: [&str; 1] = ["contact_alias"];
 
 /// What the copies differ in besides: `{n}` is the copy's number, `{id}` its id.
-const VARIED: [(&str, &str, &str); 5] = [
+const VARIED: [(&str, &str, &str); 6] = [
     ("event", "caused_by", "{id}"),
+    (
+        "merge_record",
+        "survivor_id",
+        "CASE WHEN {n} % 5 = 0 THEN t.survivor_id ELSE {id} END",
+    ),
     (
         "contact_trait",
         "key",

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use api::{schema, tenant};
 use chrono::TimeDelta;
 use entity::{Id, audit_entry, dead_letter};
-use sea_orm::Set;
+use sea_orm::{ColumnTrait as _, QueryFilter as _, Set};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, SqliteConnection};
 use tests::{Kind, Kit, OPERATOR, Tenant, on_each_database};
@@ -14,7 +14,7 @@ use super::{
     code,
     provider::{Provider, RSA_A_PUBLIC, claims, signed},
 };
-use crate::rows;
+use crate::{contact::upsert, rows};
 
 /// Mutations that tell what happened, by the million; the event log holds them, with their source. Everything else manages,
 /// and stands in [`MANAGING`].
@@ -44,12 +44,44 @@ const MANAGING: &[(&str, &str)] = &[
         r#"(input: {id: "<APIKEYCREATE>"}) { apiKey { id } userErrors { message } }"#,
     ),
     (
+        "contactMerge",
+        r#"(input: {contactIds: ["<CONTACT>", "<OTHER>"]}) { contact { id } userErrors { message } }"#,
+    ),
+    (
+        "contactUnmerge",
+        r#"(input: {contactId: "<OTHER>"}) { contact { id } userErrors { message } }"#,
+    ),
+    (
         "contactTokenCreate",
         r#"(input: {contactId: "<CONTACT>"}) { token userErrors { message } }"#,
     ),
     (
         "deadLetterReplay",
         r#"(input: {ids: ["<LETTER>"]}) { userErrors { message } }"#,
+    ),
+    (
+        "identityBlockAdd",
+        r#"(input: {value: {email: "null@x.com"}}) { identityBlock { id } userErrors { message } }"#,
+    ),
+    (
+        "identityBlockRemove",
+        r#"(input: {id: "<IDENTITYBLOCKADD>"}) { userErrors { message } }"#,
+    ),
+    (
+        "identityPolicySave",
+        r#"(input: {proofRequired: false}) { userErrors { message } }"#,
+    ),
+    (
+        "identityProofSecretRotate",
+        r#"(input: {reason: "new"}) { secret userErrors { message } }"#,
+    ),
+    (
+        "mergeProposalApprove",
+        r#"(input: {id: "<PROPOSAL>"}) { mergeProposal { id } userErrors { message } }"#,
+    ),
+    (
+        "mergeProposalReject",
+        r#"(input: {id: "<PROPOSAL2>"}) { mergeProposal { id } userErrors { message } }"#,
     ),
     (
         "issuerSave",
@@ -162,6 +194,56 @@ async fn letter(tenant: &Tenant) -> anyhow::Result<(String, String)> {
         .await?)
 }
 
+/// A merge that waits for a person.
+async fn proposal(kit: &Kit, tenant: &Tenant, name: &str) -> anyhow::Result<String> {
+    use entity::{contact_cannot_link, contact_identifier as identifier, merge_proposal};
+    let email = format!("{name}@example.com");
+    upsert(kit, tenant, json!({"externalId": name})).await;
+    upsert(kit, tenant, json!({"email": email})).await;
+    let id = tenant
+        .cx
+        .write(async |tx| {
+            let of = async |value: &str| {
+                let rows = tx.find::<identifier::Entity>();
+                rows.filter(identifier::Column::Value.eq(value)).one().await
+            };
+            let (a, b) = (of(name).await?.unwrap(), of(&email).await?.unwrap());
+            let row = merge_proposal::ActiveModel {
+                id: Set(tx.new_id()),
+                tenant_id: Set(tx.tenant()),
+                contact_a_id: Set(a.contact_id),
+                contact_b_id: Set(b.contact_id),
+                a_id: Set(a.id),
+                b_id: Set(b.id),
+                concern: Set("merge_rate".to_owned()),
+                blast: Set(json!({})),
+                risk: Set(1),
+                state: Set(merge_proposal::State::NeedsReview),
+                event_id: Set(None),
+                created_at: Set(tx.now()),
+                expires_at: Set(tx.now() + TimeDelta::days(30)),
+                decided_at: Set(None),
+                decided_by: Set(None),
+            };
+            let proposal = tx.insert(row).await?.id;
+            tx.insert(contact_cannot_link::ActiveModel {
+                id: Set(tx.new_id()),
+                tenant_id: Set(tx.tenant()),
+                a_id: Set(a.id.min(b.id)),
+                b_id: Set(a.id.max(b.id)),
+                said_by: Set("test".to_owned()),
+                reason: Set(None),
+                proposal_id: Set(Some(proposal)),
+                created_at: Set(tx.now()),
+            })
+            .await?;
+            Ok(proposal.to_string())
+        })
+        .await?;
+    upsert(kit, tenant, json!({"externalId": name, "email": email})).await;
+    Ok(id)
+}
+
 /// Every entry there is, of every tenant.
 async fn entries(kit: &Kit) -> anyhow::Result<Vec<audit_entry::Model>> {
     Ok(kit
@@ -196,7 +278,15 @@ async fn every_mutation_that_manages_writes_one_entry_and_no_secret() -> anyhow:
     on_each_database(async |kit| {
         let acme = kit.tenant("acme").await?;
         let (contact, letter) = letter(&acme).await?;
+        let other = upsert(&kit, &acme, json!({"externalId": "other"})).await;
+        let proposals = [
+            proposal(&kit, &acme, "p1").await?,
+            proposal(&kit, &acme, "p2").await?,
+        ];
         let mut ids = BTreeMap::from([
+            ("<OTHER>".to_owned(), other),
+            ("<PROPOSAL>".to_owned(), proposals[0].clone()),
+            ("<PROPOSAL2>".to_owned(), proposals[1].clone()),
             ("<CONTACT>".to_owned(), contact),
             ("<LETTER>".to_owned(), letter),
             ("<TENANT>".to_owned(), acme.id.to_string()),

@@ -33,6 +33,7 @@ impl Graph {
             level: Level::Confirmed,
             first_seen_at: at(i64::try_from(n).unwrap()),
             origin: Some(origin(n)),
+            hold: Hold::default(),
             stitches: Stitches::Yes,
         });
         n

@@ -16,7 +16,7 @@ use sea_orm::{
     ActiveValue::NotSet,
     ColumnTrait, ConnectionTrait, DatabaseExecutor, EntityTrait, IntoActiveModel, QueryFilter, Set,
     UpdateMany,
-    sea_query::{Alias, Expr, ExprTrait, OnConflict, Query},
+    sea_query::{Alias, Expr, ExprTrait, IntoCondition, OnConflict, Query},
 };
 
 use super::{
@@ -105,6 +105,10 @@ impl Tx {
     pub const fn modules(&self) -> &'static [&'static Module] {
         self.modules
     }
+    /// Who asked for this, in one text.
+    pub fn principal(&self) -> String {
+        self.asker.actor.principal()
+    }
     pub const fn rng(&self) -> &Rng {
         &self.rng
     }
@@ -161,6 +165,16 @@ impl Tx {
     ) -> Result<u64> {
         let mine = E::update_many().filter(E::TENANT.eq(self.tenant()));
         Ok(narrow(mine).exec(&self.conn()).await?.rows_affected)
+    }
+    /// Deletes every row of this tenant that meets `which`; says how many.
+    pub async fn delete_where<E: TenantOwned>(
+        &self,
+        which: impl IntoCondition + Send,
+    ) -> Result<u64> {
+        let mine = E::delete_many()
+            .filter(E::TENANT.eq(self.tenant()))
+            .filter(which.into_condition());
+        Ok(mine.exec(&self.conn()).await?.rows_affected)
     }
     pub async fn delete<E: TenantOwned>(&self, id: Id<E>) -> Result<bool> {
         let mine = E::delete_many()

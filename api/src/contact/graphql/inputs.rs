@@ -13,7 +13,7 @@ use self::bounds::{
 };
 use crate::{
     base::{Actor, Error, ErrorCode, Result, instant::Instant, storable},
-    contact::{Claim, INGEST_MAX, Incoming, Link, TraitChanges},
+    contact::{Claim, INGEST_MAX, Incoming, Link, Proofs, TraitChanges},
 };
 
 const NAME_CHARS_MAX: usize = 200;
@@ -26,6 +26,8 @@ const AHEAD_MAX: TimeDelta = TimeDelta::hours(23);
 pub struct Saying<'a> {
     pub actor: &'a Actor,
     pub now: DateTime<Utc>,
+    /// What browsers have to prove.
+    pub proofs: &'a Proofs,
 }
 
 impl Saying<'_> {
@@ -42,6 +44,20 @@ impl Saying<'_> {
     fn claim(self, kind: Kind, text: Option<&String>, field: &str) -> Result<Option<Claim>> {
         text.map(|text| Claim::new(kind, text, self.verification(), field))
             .transpose()
+    }
+    /// The claim of a user id; a browser's is worth what its proof makes it.
+    fn user(self, text: Option<&String>, hash: Option<&str>) -> Result<Option<Claim>> {
+        let Some(text) = text else {
+            return match hash {
+                Some(_) => Err(Error::invalid("userHash", "there is no user id to prove")),
+                None => Ok(None),
+            };
+        };
+        let verification = match self.actor {
+            Actor::PublishableKey { .. } => self.proofs.weigh(text, hash)?,
+            _ => self.verification(),
+        };
+        Claim::new(Kind::ExternalId, text, verification, "userId").map(Some)
     }
     fn occurred_at(self, timestamp: Option<Instant>) -> DateTime<Utc> {
         timestamp
@@ -84,6 +100,9 @@ struct Said {
 pub struct IdentifyInput {
     /// The person's id in the tenant's own product, at most 200 characters.
     user_id: Option<String>,
+    /// Where a browser speaks: the proof of `userId`, its HMAC-SHA256 with the tenant's secret in hexadecimal, made by the tenant's
+    /// backend. With it the id is worth as much as if the backend had said it.
+    user_hash: Option<String>,
     /// The id that the client made up before it knew the person; its earlier events come along.
     anonymous_id: Option<String>,
     /// An e-mail address; noted as the trait `email`, too.
@@ -103,7 +122,7 @@ pub struct IdentifyInput {
 impl IdentifyInput {
     pub fn incoming(self, by: Saying<'_>) -> Result<Incoming> {
         let claims: Vec<Claim> = [
-            by.claim(Kind::ExternalId, self.user_id.as_ref(), "userId")?,
+            by.user(self.user_id.as_ref(), self.user_hash.as_deref())?,
             by.claim(Kind::AnonymousId, self.anonymous_id.as_ref(), "anonymousId")?,
             by.claim(Kind::Email, self.email.as_ref(), "email")?,
             by.claim(Kind::Phone, self.phone.as_ref(), "phone")?,
@@ -145,6 +164,9 @@ pub struct TrackInput {
     event: String,
     /// The person's id in the tenant's own product.
     user_id: Option<String>,
+    /// Where a browser speaks: the proof of `userId`, its HMAC-SHA256 with the tenant's secret in hexadecimal, made by the tenant's
+    /// backend. With it the id is worth as much as if the backend had said it.
+    user_hash: Option<String>,
     /// The id that the client made up for a visitor.
     anonymous_id: Option<String>,
     /// The contact's id; for secret keys only.
@@ -192,7 +214,7 @@ impl TrackInput {
             None => None,
         };
         let claims: Vec<Claim> = [
-            by.claim(Kind::ExternalId, self.user_id.as_ref(), "userId")?,
+            by.user(self.user_id.as_ref(), self.user_hash.as_deref())?,
             by.claim(Kind::AnonymousId, self.anonymous_id.as_ref(), "anonymousId")?,
         ]
         .into_iter()
@@ -255,6 +277,9 @@ impl TrackBatchInput {
 pub struct AliasInput {
     /// The person's id in the tenant's own product.
     user_id: Option<String>,
+    /// Where a browser speaks: the proof of `userId`, its HMAC-SHA256 with the tenant's secret in hexadecimal, made by the tenant's
+    /// backend. With it the id is worth as much as if the backend had said it.
+    user_hash: Option<String>,
     /// Any id that PostHog knows the person by.
     distinct_id: Option<String>,
     /// The other id.
@@ -268,8 +293,14 @@ pub struct AliasInput {
 impl AliasInput {
     pub fn incoming(self, by: Saying<'_>) -> Result<Incoming> {
         let known = match (&self.user_id, &self.distinct_id) {
-            (Some(id), None) => by.claim(Kind::ExternalId, Some(id), "userId")?,
-            (None, Some(id)) => by.claim(Kind::DistinctId, Some(id), "distinctId")?,
+            (Some(id), None) => by.user(Some(id), self.user_hash.as_deref())?,
+            // It may be a user's id as well.
+            (None, Some(id)) => by
+                .user(Some(id), self.user_hash.as_deref())?
+                .map(|claim| Claim {
+                    kind: Kind::DistinctId,
+                    ..claim
+                }),
             _ => None,
         };
         let Some(known) = known else {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use async_graphql::{Context, dataloader::Loader};
-use entity::{ContactId, EventId, contact, contact_identifier, event};
+use entity::{ContactId, EventId, Id, contact, contact_identifier, event, merge_record};
 use sea_orm::Condition;
 use serde_json::{Map, Value};
 
@@ -25,6 +25,8 @@ pub struct Loaders {
     pub events: Batch<Events, (ContactId, EventsKey, FromEnd)>,
     pub event_counts: Batch<EventCounts, (ContactId, EventsKey)>,
     pub events_by_id: Batch<ById, EventId>,
+    pub identifiers_by_id: Batch<ById, Id<contact_identifier::Entity>>,
+    pub merges: Batch<Merges, ContactId>,
 }
 
 impl Loaders {
@@ -37,6 +39,8 @@ impl Loaders {
             events: Batch::new(Events(cx.clone())),
             event_counts: Batch::new(EventCounts(cx.clone())),
             events_by_id: Batch::new(ById(cx.clone())),
+            identifiers_by_id: Batch::new(ById(cx.clone())),
+            merges: Batch::new(Merges(cx.clone())),
         })
     }
     /// The request's own.
@@ -175,5 +179,17 @@ impl Loader<(ContactId, EventsKey)> for EventCounts {
             );
         }
         Ok(loaded)
+    }
+}
+
+/// Each root's merges and splits, the newest first.
+pub struct Merges(Cx);
+
+impl Loader<ContactId> for Merges {
+    type Value = Vec<merge_record::Model>;
+    type Error = Arc<Error>;
+
+    async fn load(&self, roots: &[ContactId]) -> Loaded<ContactId, Vec<merge_record::Model>> {
+        Ok(queries::merges_of(&self.0.db(), roots).await?)
     }
 }

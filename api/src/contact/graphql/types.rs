@@ -26,6 +26,8 @@ pub enum ContactStatus {
     Known,
     /// The tenant's backend, or the person, confirmed one.
     Verified,
+    /// It holds what came by an identifier that turned out to be nobody's.
+    Quarantined,
     /// Absorbed by another contact, which its id leads to.
     Merged,
 }
