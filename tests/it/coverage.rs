@@ -388,6 +388,12 @@ const TRIES: &[Try] = &[
         Data(r#"{"contactUnmerge": {"contact": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#),
     ),
     tried(
+        "identityBlocks",
+        Key,
+        r#"{ identityBlocks { totalCount edges { node { id } } } }"#,
+        Data(r#"{"identityBlocks": {"totalCount": 0, "edges": []}}"#),
+    ),
+    tried(
         "identityBlockAdd",
         Key,
         r#"mutation { identityBlockAdd(input: {value: {externalId: "victim"}}) { identityBlock { value } userErrors { code } } }"#,
@@ -398,12 +404,6 @@ const TRIES: &[Try] = &[
         Key,
         r#"mutation { identityBlockRemove(input: {id: "BLOCK"}) { userErrors { code } } }"#,
         Data(r#"{"identityBlockRemove": {"userErrors": [{"code": "NOT_FOUND"}]}}"#),
-    ),
-    tried(
-        "identityBlocks",
-        Key,
-        r#"{ identityBlocks { totalCount edges { node { id } } } }"#,
-        Data(r#"{"identityBlocks": {"totalCount": 0, "edges": []}}"#),
     ),
     tried(
         "identityPolicy",

@@ -49,7 +49,7 @@ const MANAGING: &[(&str, &str)] = &[
     ),
     (
         "contactUnmerge",
-        r#"(input: {contactId: "<OTHER>"}) { contact { id } userErrors { message } }"#,
+        r#"(input: {contactId: "<CONTACT>"}) { contact { id } userErrors { message } }"#,
     ),
     (
         "contactTokenCreate",
