@@ -12,21 +12,31 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use self::subscription::Told;
 use crate::{
     base::{
-        Actor, Bus, Clock, Cx, Db, DbOptions, Env, Error, Ids, Module, Origin, Outbound, Result,
-        Revocations, Rng, Secrets, gql,
+        Actor, Bus, Clock, Cx, Db, DbOptions, Env, Error, Ids, Kept, Module, Origin, Outbound,
+        Result, Revocations, Rng, Secrets, gql,
     },
     config::{Config, Environment, Hidden},
-    contact,
+    contact, import, job,
     nudge::{self, Streams},
     operation,
     posthog::{self, Posthog},
+    privacy,
     schema::{self, Answered, Documents, Known, Ready, Schema},
+    segment,
     tenant::{self, Allowances, Caller, Fronts, Limits, Principals, Standings, is_in_browsers},
     worker::{self, Worker},
 };
 
 /// Every room that hears, holds rows of contacts or has timed work.
-const MODULES: &[&Module] = &[&contact::MODULE, &nudge::MODULE, &worker::MODULE];
+const MODULES: &[&Module] = &[
+    &contact::MODULE,
+    &job::MODULE,
+    &privacy::MODULE,
+    &import::MODULE,
+    &segment::MODULE,
+    &nudge::MODULE,
+    &worker::MODULE,
+];
 
 /// How much of its quotas a caller has left, and what they are.
 pub(crate) const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -110,17 +120,22 @@ impl App {
             secrets: Secrets::new(parts.config.secret_key_or_development()),
             bus: Bus::default(),
             revocations: Revocations::default(),
+            memory: Arc::default(),
             modules: MODULES,
+            kept: Kept::default(),
         });
         let tasks = TaskTracker::new();
         let outbound = Outbound::new(parts.config.allow_private_upstreams)?;
         let posthog = Arc::new(Posthog::new(&env, outbound.clone(), tasks.clone()));
+        env.kept.put(Arc::clone(&posthog));
         let streams = Arc::new(Streams::default());
         let documents = Documents::default();
         let fronts = Fronts::new(Arc::clone(&env));
         let operator_token = parts.config.operator_token.as_ref().map(Hidden::reveal);
+        let origin = parts.config.public_origin();
         let schema = || {
             schema::executing()
+                .data(gql::PublicOrigin(origin.clone()))
                 .data(Arc::clone(&env))
                 .data(Arc::clone(&posthog))
                 .data(Arc::clone(&streams))
@@ -311,6 +326,7 @@ impl App {
             .data(schema::Found::new(&cx))
             .data(posthog::loaders(&cx, &self.posthog))
             .data(nudge::Reads::new(&cx))
+            .data(segment::Reads::new(&cx))
     }
 
     /// The document that `tenant` trusts under this hash.

@@ -11,6 +11,9 @@ mod m0005_identity;
 mod m0006_front;
 mod m0007_reads;
 mod m0008_identity_graph;
+mod m0009_segment;
+mod m0010_profile;
+mod m0011_transfer;
 mod m0012_log_partitions;
 mod table;
 
@@ -34,6 +37,9 @@ impl MigratorTrait for Migrator {
             Box::new(m0006_front::Migration),
             Box::new(m0007_reads::Migration),
             Box::new(m0008_identity_graph::Migration),
+            Box::new(m0009_segment::Migration),
+            Box::new(m0010_profile::Migration),
+            Box::new(m0011_transfer::Migration),
             Box::new(m0012_log_partitions::Migration),
         ]
     }

@@ -9,7 +9,7 @@ use sea_orm_migration::{
     },
 };
 
-use crate::table::tenant_owned;
+use crate::table::{across_tenants, tenant_owned};
 
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
@@ -41,9 +41,12 @@ impl MigrationTrait for Migration {
             )
             .await?;
         }
-        m.get_connection()
-            .execute_unprepared("UPDATE contact_identifier SET origin_id = contact_id")
-            .await?;
+        across_tenants(
+            m,
+            &["contact_identifier"],
+            "UPDATE contact_identifier SET origin_id = contact_id",
+        )
+        .await?;
         m.drop_index(
             Index::drop()
                 .name("contact_evidence_tenant_id_a_id_b_id_kind")
@@ -164,14 +167,15 @@ impl MigrationTrait for Migration {
             .index(&["tenant_id", "identifier_id"])
             .make(m)
             .await?;
-        m.get_connection()
-            .execute_unprepared(
-                "INSERT INTO trait_observation (id, tenant_id, contact_id, identifier_id, key, value, rank, source,
-                     first_observed_at, observed_at, said_by, same, created_at)
-                 SELECT id, tenant_id, contact_id, NULL, key, value, rank, source, observed_at, observed_at, said_by, id, observed_at
-                 FROM contact_trait",
-            )
-            .await?;
+        across_tenants(
+            m,
+            &["contact_trait", "trait_observation"],
+            "INSERT INTO trait_observation (id, tenant_id, contact_id, identifier_id, key, value, rank, source,
+                 first_observed_at, observed_at, said_by, same, created_at)
+             SELECT id, tenant_id, contact_id, NULL, key, value, rank, source, observed_at, observed_at, said_by, id, observed_at
+             FROM contact_trait",
+        )
+        .await?;
         tenant_owned("touchpoint")
             .col(uuid("contact_id"))
             .col(uuid_null("identifier_id"))

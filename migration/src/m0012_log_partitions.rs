@@ -28,7 +28,7 @@ const PARTITIONED: &str = r#"
     ALTER TABLE event_before NO FORCE ROW LEVEL SECURITY;
     ALTER TABLE event_before DROP CONSTRAINT event_pkey, DROP CONSTRAINT event_id_key;
     DROP INDEX event_place, event_tenant_place, event_tenant_id_id, event_tenant_message, event_contact, event_time,
-        event_name_time, event_contact_name;
+        event_name_time, event_name_contact;
     CREATE SEQUENCE event_seq;
     CREATE TABLE event (
         seq bigint NOT NULL DEFAULT nextval('event_seq'),
@@ -54,7 +54,7 @@ const PARTITIONED: &str = r#"
     CREATE INDEX event_contact ON event (tenant_id, contact_id, occurred_at, id);
     CREATE INDEX event_time ON event (tenant_id, occurred_at, id);
     CREATE INDEX event_name_time ON event (tenant_id, name, occurred_at, id);
-    CREATE INDEX event_contact_name ON event (tenant_id, contact_id, name, occurred_at);
+    CREATE INDEX event_name_contact ON event (tenant_id, name, contact_id, occurred_at);
     -- The months lie where the application may not go: it reaches them through the log alone, which has the policies.
     CREATE SCHEMA log;
     CREATE TABLE log.event_default PARTITION OF event DEFAULT;
@@ -159,7 +159,7 @@ impl MigrationTrait for Migration {
                 .to_owned(),
         )
         .await?;
-        global("job", None)
+        global("schedule", None)
             .col(text("name").primary_key())
             .col(timestamp_with_time_zone("due_at"))
             .make(m)

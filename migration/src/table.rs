@@ -151,3 +151,24 @@ pub(crate) async fn fence(
     }
     Ok(())
 }
+
+/// Runs a statement over the rows of all tenants in fenced tables. The owner is held by their policies, too, unless it is a
+/// superuser: so they are lifted for it, in the migration's transaction.
+pub(crate) async fn across_tenants(
+    m: &SchemaManager<'_>,
+    tables: &[&str],
+    statement: &str,
+) -> Result<(), DbErr> {
+    let db = m.get_connection();
+    let fenced = m.get_database_backend() == DatabaseBackend::Postgres;
+    for (verb, last) in [("NO FORCE", false), ("FORCE", true)] {
+        if last {
+            db.execute_unprepared(statement).await?;
+        }
+        for table in tables.iter().filter(|_| fenced) {
+            db.execute_unprepared(&format!("ALTER TABLE {table} {verb} ROW LEVEL SECURITY"))
+                .await?;
+        }
+    }
+    Ok(())
+}

@@ -13,8 +13,17 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // core
     ("tenant", &["base"]),
     ("operation", &["base"]),
-    ("contact", &["base"]),
+    ("suppression", &["base"]),
+    ("contact", &["base", "suppression"]),
     ("posthog", &["base", "contact"]),
+    // commons
+    ("job", &["base"]),
+    (
+        "privacy",
+        &["base", "contact", "job", "posthog", "suppression"],
+    ),
+    ("import", &["base", "contact", "job", "suppression"]),
+    ("segment", &["base", "contact"]),
     // growth: these never name each other
     ("nudge", &["base", "contact"]),
     // roof
@@ -26,9 +35,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "base",
             "contact",
+            "import",
+            "job",
             "nudge",
             "operation",
             "posthog",
+            "privacy",
+            "segment",
             "tenant",
             "worker",
         ],
@@ -44,16 +57,24 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "base",
             "config",
             "contact",
+            "import",
+            "job",
             "nudge",
             "operation",
             "posthog",
+            "privacy",
             "schema",
+            "segment",
             "tenant",
             "worker",
         ],
     ),
     ("backend", &["app", "base", "schema", "tenant", "transport"]),
-    ("serve", &["app", "ingest", "telemetry", "transport"]),
+    ("transfer", &["app", "base", "import", "job", "transport"]),
+    (
+        "serve",
+        &["app", "ingest", "telemetry", "transfer", "transport"],
+    ),
     ("doctor", &["base", "config", "posthog"]),
     (
         "demo",

@@ -1,7 +1,13 @@
 //! Contacts as clients tell of them and read them.
 
+mod accounts;
+mod consents;
 mod filters;
 mod pages;
+mod relationships;
+mod timeline;
+mod touchpoints;
+mod traits;
 
 use chrono::TimeDelta;
 use entity::ContactId;

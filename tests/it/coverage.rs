@@ -10,11 +10,13 @@ use api::{
 use async_graphql::{Request, Variables};
 use chrono::TimeDelta;
 use entity::{
-    ContactId, EventId, Id, TenantOwned, api_key, audit_entry, contact, contact_alias,
-    contact_evidence, contact_identifier, contact_trait, dead_letter, event, idempotency,
-    identity_block, identity_policy, issuer, merge_proposal, merge_record, metric, nudge,
-    nudge_decision, nudge_delivery, nudge_interaction, nudge_version, operation,
-    posthog_connection, tenant_front, touchpoint, trait_observation,
+    ContactId, EventId, Id, TenantOwned, account, account_membership, api_key, audit_entry,
+    consent, contact, contact_alias, contact_evidence, contact_identifier, contact_trait,
+    dead_letter, erasure, event, idempotency, identity_block, identity_policy, issuer, job,
+    merge_proposal, merge_record, metric, nudge, nudge_decision, nudge_delivery, nudge_interaction,
+    nudge_version, operation, posthog_connection, relationship, segment, segment_due,
+    segment_listing, segment_member, segment_size, segment_trigger, suppression, tenant_front,
+    tombstone, touchpoint, trait_definition, trait_observation, trait_schema,
 };
 use futures_util::StreamExt as _;
 use jsonwebtoken::{EncodingKey, Header};
@@ -53,7 +55,7 @@ use Answer::{Code, Data, Silence};
 struct Try {
     field: &'static str,
     by: By,
-    /// Capitals stand for the victim's ids: `CONTACT`, `ENTRY`, `IDENTIFIER`, `EVENT`, `ISSUER`, `KEY`, `METRIC`, `NUDGE`, `OPERATION`,
+    /// Capitals stand for the victim's ids: `CONTACT`, `ENTRY`, `ERASURE`, `IDENTIFIER`, `IMPORT`, `EVENT`, `ISSUER`, `JOB`, `KEY`, `METRIC`, `NUDGE`, `OPERATION`,
     /// `VERSION`, `DELIVERY`, `LETTER`, `POSTHOG`, `TENANT`.
     document: &'static str,
     answer: Answer,
@@ -69,6 +71,74 @@ const fn tried(field: &'static str, by: By, document: &'static str, answer: Answ
 }
 
 const TRIES: &[Try] = &[
+    tried(
+        "segment",
+        Key,
+        r#"{ a: segment(id: "SEGMENT") { id } b: segment(key: "secret-segment") { id } }"#,
+        Data(r#"{"a": null, "b": null}"#),
+    ),
+    tried(
+        "segments",
+        Key,
+        r#"{ segments(filter: {key: {startsWith: "secret"}}) { totalCount edges { node { id } } } }"#,
+        Data(r#"{"segments": {"totalCount": 0, "edges": []}}"#),
+    ),
+    tried(
+        "segmentEstimate",
+        Key,
+        r#"{ segmentEstimate(rule: {or: [{segment: {key: "secret-segment"}}, {trait: {key: "secret", exists: true}}, {event: {name: "secret event"}}, {identifier: {kind: EMAIL, value: {contains: "victim"}}}]}) { count } }"#,
+        Data(r#"{"segmentEstimate": {"count": 0}}"#),
+    ),
+    tried(
+        "segmentExplain",
+        Key,
+        r#"{ segmentExplain(key: "secret-segment", contactId: "CONTACT") { member } b: segmentExplain(id: "SEGMENT", contactId: "CONTACT") { member } }"#,
+        Data(r#"{"segmentExplain": null, "b": null}"#),
+    ),
+    tried(
+        "segmentSave",
+        Key,
+        r#"mutation { segmentSave(input: {key: "mine", rule: {segment: {key: "secret-segment"}}}) { segment { key } userErrors { code field } } }"#,
+        Data(
+            r#"{"segmentSave": {"segment": null, "userErrors": [{"code": "NOT_FOUND", "field": "rule.segment.key"}]}}"#,
+        ),
+    ),
+    tried(
+        "segmentDelete",
+        Key,
+        r#"mutation { segmentDelete(input: {id: "SEGMENT"}) { deletedId userErrors { code field } } }"#,
+        Data(
+            r#"{"segmentDelete": {"deletedId": null, "userErrors": [{"code": "NOT_FOUND", "field": "id"}]}}"#,
+        ),
+    ),
+    tried(
+        "segmentMembersAdd",
+        Key,
+        r#"mutation { segmentMembersAdd(input: {id: "SEGMENT", contactIds: ["CONTACT"]}) { segment { id } userErrors { code field } } }"#,
+        Data(
+            r#"{"segmentMembersAdd": {"segment": null, "userErrors": [{"code": "NOT_FOUND", "field": "id"}]}}"#,
+        ),
+    ),
+    tried(
+        "segmentMembersRemove",
+        Key,
+        r#"mutation { segmentMembersRemove(input: {id: "SEGMENT", contactIds: ["CONTACT"]}) { segment { id } userErrors { code field } } }"#,
+        Data(
+            r#"{"segmentMembersRemove": {"segment": null, "userErrors": [{"code": "NOT_FOUND", "field": "id"}]}}"#,
+        ),
+    ),
+    tried(
+        "account",
+        Key,
+        r#"{ a: account(id: "ACCOUNT") { id } b: account(by: {type: "company", key: "secret-account"}) { id } }"#,
+        Data(r#"{"a": null, "b": null}"#),
+    ),
+    tried(
+        "accounts",
+        Key,
+        "{ accounts { totalCount edges { node { id contacts { totalCount } } } } }",
+        Data(r#"{"accounts": {"totalCount": 0, "edges": []}}"#),
+    ),
     tried(
         "auditLog",
         Key,
@@ -94,6 +164,12 @@ const TRIES: &[Try] = &[
         Data(r#"{"deadLetters": {"totalCount": 0, "edges": []}}"#),
     ),
     tried(
+        "erasures",
+        Key,
+        r#"{ erasures { totalCount } of: erasures(filter: {contactId: "CONTACT"}) { edges { node { id } } } }"#,
+        Data(r#"{"erasures": {"totalCount": 0}, "of": {"edges": []}}"#),
+    ),
+    tried(
         "events",
         Key,
         r#"{ events(filter: {contactId: "CONTACT"}) { totalCount } named: events(filter: {name: {eq: "secret event"}}) { edges { node { id } } } }"#,
@@ -110,6 +186,30 @@ const TRIES: &[Try] = &[
         Key,
         r#"{ hogql(query: "SELECT 1") { rows } }"#,
         Code("POSTHOG_NOT_CONNECTED"),
+    ),
+    tried(
+        "import",
+        Key,
+        r#"{ import(id: "IMPORT") { id } }"#,
+        Data(r#"{"import": null}"#),
+    ),
+    tried(
+        "imports",
+        Key,
+        "{ imports { totalCount edges { node { id } } } }",
+        Data(r#"{"imports": {"totalCount": 0, "edges": []}}"#),
+    ),
+    tried(
+        "job",
+        Key,
+        r#"{ job(id: "JOB") { id } }"#,
+        Data(r#"{"job": null}"#),
+    ),
+    tried(
+        "jobs",
+        Key,
+        "{ jobs { totalCount edges { node { id } } } }",
+        Data(r#"{"jobs": {"totalCount": 0, "edges": []}}"#),
     ),
     tried(
         "me",
@@ -138,9 +238,9 @@ const TRIES: &[Try] = &[
     tried(
         "nodes",
         Key,
-        r#"{ nodes(ids: ["CONTACT", "EVENT", "KEY", "METRIC", "NUDGE", "DELIVERY", "LETTER", "TENANT", "POSTHOG", "IDENTIFIER", "VERSION", "ENTRY", "ISSUER", "OPERATION"]) { id } }"#,
+        r#"{ nodes(ids: ["CONTACT", "EVENT", "KEY", "METRIC", "NUDGE", "DELIVERY", "LETTER", "TENANT", "POSTHOG", "IDENTIFIER", "VERSION", "ENTRY", "ISSUER", "OPERATION", "DEFINITION", "ACCOUNT", "RELATION", "JOB", "ERASURE", "IMPORT", "SEGMENT", "BLOCK", "PROPOSAL", "RECORD"]) { id } }"#,
         Data(
-            r#"{"nodes": [null, null, null, null, null, null, null, null, null, null, null, null, null, null]}"#,
+            r#"{"nodes": [null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null]}"#,
         ),
     ),
     tried(
@@ -162,6 +262,18 @@ const TRIES: &[Try] = &[
         Data(r#"{"operations": {"totalCount": 0, "edges": []}}"#),
     ),
     tried(
+        "traitDefinitions",
+        Key,
+        "{ traitDefinitions { totalCount edges { node { id key } } } }",
+        Data(r#"{"traitDefinitions": {"totalCount": 0, "edges": []}}"#),
+    ),
+    tried(
+        "traitSchema",
+        Key,
+        "{ traitSchema { lockedAt } }",
+        Data(r#"{"traitSchema": {"lockedAt": null}}"#),
+    ),
+    tried(
         "tenant",
         Key,
         "{ tenant { name posthog { id } } }",
@@ -172,6 +284,30 @@ const TRIES: &[Try] = &[
         Key,
         "{ tenants { totalCount } }",
         Code("FORBIDDEN"),
+    ),
+    tried(
+        "accountUpsert",
+        Key,
+        r#"mutation { accountUpsert(input: {type: "company", key: "secret-account", traits: {mine: 1}}) { account { traits contacts { totalCount } } userErrors { code } } }"#,
+        Data(
+            r#"{"accountUpsert": {"account": {"traits": {"mine": 1}, "contacts": {"totalCount": 0}}, "userErrors": []}}"#,
+        ),
+    ),
+    tried(
+        "relationshipEnd",
+        Key,
+        r#"mutation { relationshipEnd(input: {id: "RELATION"}) { relationship { id } userErrors { code } } }"#,
+        Data(
+            r#"{"relationshipEnd": {"relationship": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#,
+        ),
+    ),
+    tried(
+        "relationshipSet",
+        Key,
+        r#"mutation { relationshipSet(input: {fromId: "CONTACT", to: {externalId: "intruder"}, kind: REFERRED}) { relationship { id } userErrors { code } } }"#,
+        Data(
+            r#"{"relationshipSet": {"relationship": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#,
+        ),
     ),
     tried(
         "alias",
@@ -196,6 +332,24 @@ const TRIES: &[Try] = &[
         Key,
         r#"mutation { apiKeyRotate(input: {id: "KEY"}) { key userErrors { code } } }"#,
         Data(r#"{"apiKeyRotate": {"key": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#),
+    ),
+    tried(
+        "consentSet",
+        Key,
+        r#"mutation { consentSet(input: {contactId: "CONTACT", topic: "secret", channel: EMAIL, state: WITHDRAWN}) { consent { topic } userErrors { code } } }"#,
+        Data(r#"{"consentSet": {"consent": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#),
+    ),
+    tried(
+        "contactErase",
+        Key,
+        r#"mutation { contactErase(input: {contactId: "CONTACT"}) { erasure { id } userErrors { code } } }"#,
+        Data(r#"{"contactErase": {"erasure": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#),
+    ),
+    tried(
+        "contactExport",
+        Key,
+        r#"mutation { contactExport(input: {contactId: "CONTACT"}) { job { id } userErrors { code } } }"#,
+        Data(r#"{"contactExport": {"job": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#),
     ),
     tried(
         "contactTokenCreate",
@@ -230,6 +384,18 @@ const TRIES: &[Try] = &[
         Data(r#"{"identify": {"accepted": true}}"#),
     ),
     tried(
+        "importApply",
+        Key,
+        r#"mutation { importApply(input: {id: "IMPORT"}) { import { id } userErrors { code } } }"#,
+        Data(r#"{"importApply": {"import": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#),
+    ),
+    tried(
+        "importCreate",
+        Key,
+        r#"mutation { importCreate(input: {format: CSV, columns: [{name: "mail", target: EMAIL}]}) { import { dryRun } userErrors { code } } }"#,
+        Data(r#"{"importCreate": {"import": {"dryRun": true}, "userErrors": []}}"#),
+    ),
+    tried(
         "issuerDelete",
         Key,
         r#"mutation { issuerDelete(input: {id: "ISSUER"}) { deletedId userErrors { code } } }"#,
@@ -240,6 +406,12 @@ const TRIES: &[Try] = &[
         Key,
         r#"mutation { issuerSave(input: {id: "ISSUER", kind: MEMBER, issuer: "secret-issuer", algorithms: [HS256], sharedSecret: "another secret of more than 32 bytes"}) { issuer { id } userErrors { code } } }"#,
         Data(r#"{"issuerSave": {"issuer": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#),
+    ),
+    tried(
+        "jobCancel",
+        Key,
+        r#"mutation { jobCancel(input: {id: "JOB"}) { job { id } userErrors { code } } }"#,
+        Data(r#"{"jobCancel": {"job": null, "userErrors": [{"code": "NOT_FOUND"}]}}"#),
     ),
     tried(
         "metricDelete",
@@ -362,6 +534,20 @@ const TRIES: &[Try] = &[
         Data(r#"{"trackBatch": {"accepted": 0, "userErrors": [{"code": "NOT_FOUND"}]}}"#),
     ),
     tried(
+        "traitDefinitionSave",
+        Key,
+        r#"mutation { traitDefinitionSave(input: {key: "secret", pii: true}) { traitDefinition { id } userErrors { field } } }"#,
+        Data(
+            r#"{"traitDefinitionSave": {"traitDefinition": null, "userErrors": [{"field": "type"}]}}"#,
+        ),
+    ),
+    tried(
+        "traitSchemaSave",
+        Key,
+        "mutation { traitSchemaSave(input: {locked: false}) { traitSchema { lockedAt } } }",
+        Data(r#"{"traitSchemaSave": {"traitSchema": {"lockedAt": null}}}"#),
+    ),
+    tried(
         "nudges",
         Stream,
         "subscription { nudges { __typename } }",
@@ -390,7 +576,7 @@ const TRIES: &[Try] = &[
     tried(
         "identityBlocks",
         Key,
-        r#"{ identityBlocks { totalCount edges { node { id } } } }"#,
+        "{ identityBlocks { totalCount edges { node { id } } } }",
         Data(r#"{"identityBlocks": {"totalCount": 0, "edges": []}}"#),
     ),
     tried(
@@ -408,13 +594,13 @@ const TRIES: &[Try] = &[
     tried(
         "identityPolicy",
         Key,
-        r#"{ identityPolicy { proofRequired hasProofSecret } }"#,
+        "{ identityPolicy { proofRequired hasProofSecret } }",
         Data(r#"{"identityPolicy": {"proofRequired": false, "hasProofSecret": false}}"#),
     ),
     tried(
         "identityPolicySave",
         Key,
-        r#"mutation { identityPolicySave(input: {limits: []}) { identityPolicy { hasProofSecret } userErrors { code } } }"#,
+        "mutation { identityPolicySave(input: {limits: []}) { identityPolicy { hasProofSecret } userErrors { code } } }",
         Data(
             r#"{"identityPolicySave": {"identityPolicy": {"hasProofSecret": false}, "userErrors": []}}"#,
         ),
@@ -422,7 +608,7 @@ const TRIES: &[Try] = &[
     tried(
         "identityProofSecretRotate",
         Key,
-        r#"mutation { identityProofSecretRotate(input: {}) { userErrors { code } } }"#,
+        "mutation { identityProofSecretRotate(input: {}) { userErrors { code } } }",
         Data(r#"{"identityProofSecretRotate": {"userErrors": []}}"#),
     ),
     tried(
@@ -444,7 +630,7 @@ const TRIES: &[Try] = &[
     tried(
         "mergeProposals",
         Key,
-        r#"{ mergeProposals { totalCount edges { node { id } } } }"#,
+        "{ mergeProposals { totalCount edges { node { id } } } }",
         Data(r#"{"mergeProposals": {"totalCount": 0, "edges": []}}"#),
     ),
     tried(
@@ -482,6 +668,11 @@ impl Victim {
         let sk = &tenant.secret_key;
         let input = json!({"externalId": "victim", "email": "victim@example.com", "traits": {"secret": "secret value"}});
         let contact_id = upsert(kit, &tenant, input).await;
+        let account = "mutation { accountUpsert(input: {type: \"company\", key: \"secret-account\", name: \"secret name\"}) { account { id } } }";
+        let account = ask(kit, sk, account, json!({})).await;
+        upsert(kit, &tenant, json!({"externalId": "friend"})).await;
+        let relate = "mutation { relationshipSet(input: {from: {externalId: \"victim\"}, to: {externalId: \"friend\"}, kind: REFERRED}) { relationship { id } } }";
+        let related = ask(kit, sk, relate, json!({})).await;
         let tell =
             "mutation { track(input: {event: \"secret event\", userId: \"victim\"}) { accepted } }";
         ask(kit, sk, tell, json!({})).await;
@@ -522,19 +713,47 @@ impl Victim {
             .as_str()
             .unwrap()
             .to_owned();
+        let export = "mutation($id: ID!) { contactExport(input: {contactId: $id}) { job { id } userErrors { message } } }";
+        let exported = ask(kit, sk, export, json!({"id": contact_id})).await;
+        let job_id = exported["contactExport"]["job"]["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let create = "mutation { importCreate(input: {format: CSV, columns: [{name: \"mail\", target: EMAIL}]}) { import { id } userErrors { message } } }";
+        let created = ask(kit, sk, create, json!({})).await;
+        let import_id = created["importCreate"]["import"]["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let other = upsert(kit, &tenant, json!({"externalId": "erased"})).await;
+        let erase = "mutation($id: ID!) { contactErase(input: {contactId: $id}) { erasure { id } userErrors { message } } }";
+        let erased = ask(kit, sk, erase, json!({"id": other})).await;
+        let erasure_id = erased["contactErase"]["erasure"]["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         let update = "mutation { tenantUpdate(input: {requirePersistedOperations: true}) { tenant { id } } }";
         ask(kit, sk, update, json!({})).await;
         let key_id = keys["tenant"]["apiKeys"][0]["id"]
             .as_str()
             .unwrap()
             .to_owned();
+        let save = "mutation { segmentSave(input: {key: \"secret-segment\", name: \"secret name\"}) { segment { id } userErrors { message } } }";
+        let saved = ask(kit, sk, save, json!({})).await;
+        let segment_id = saved["segmentSave"]["segment"]["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let add = "mutation($input: SegmentMembersInput!) { segmentMembersAdd(input: $input) { userErrors { message } } }";
+        let input = json!({"input": {"id": segment_id, "contactIds": [contact_id]}});
+        ask(kit, sk, add, input).await;
         let rows = Rows {
             contact: ContactId::parse(&contact_id).unwrap(),
             event: EventId::parse(&event_id).unwrap(),
             nudge: Id::parse(&nudge_id).unwrap(),
         };
         let (delivery_id, letter_id, posthog_id) = rows.add(&tenant.cx).await?;
-        let shown = "query($contact: ID!, $nudge: ID!) { contact(id: $contact) { identifiers { id } } nudge(id: $nudge) { liveVersion { id } } auditLog(first: 1) { edges { node { id } } } }";
+        let shown = "query($contact: ID!, $nudge: ID!) { contact(id: $contact) { identifiers { id } } nudge(id: $nudge) { liveVersion { id } } auditLog(first: 1) { edges { node { id } } } traitDefinitions { edges { node { id } } } }";
         let ids = json!({"contact": contact_id, "nudge": nudge_id});
         let shown = ask(kit, sk, shown, ids).await;
         let text = |id: &Value| id.as_str().unwrap().to_owned();
@@ -542,13 +761,25 @@ impl Victim {
         let (block_id, proposal_id, record_id) = rows.decide(&tenant.cx, &identifier).await?;
         Ok(Self {
             ids: vec![
+                ("ACCOUNT", text(&account["accountUpsert"]["account"]["id"])),
+                (
+                    "RELATION",
+                    text(&related["relationshipSet"]["relationship"]["id"]),
+                ),
                 ("BLOCK", block_id),
                 ("CONTACT", contact_id),
+                (
+                    "DEFINITION",
+                    text(&shown["traitDefinitions"]["edges"][0]["node"]["id"]),
+                ),
                 ("DELIVERY", delivery_id),
                 ("ENTRY", text(&shown["auditLog"]["edges"][0]["node"]["id"])),
                 ("EVENT", event_id),
                 ("IDENTIFIER", identifier),
                 ("ISSUER", issuer_id),
+                ("ERASURE", erasure_id),
+                ("IMPORT", import_id),
+                ("JOB", job_id),
                 ("KEY", key_id),
                 ("LETTER", letter_id),
                 ("METRIC", metric_id),
@@ -557,6 +788,7 @@ impl Victim {
                 ("POSTHOG", posthog_id),
                 ("PROPOSAL", proposal_id),
                 ("RECORD", record_id),
+                ("SEGMENT", segment_id),
                 ("TENANT", tenant.id.to_string()),
                 ("VERSION", text(&shown["nudge"]["liveVersion"]["id"])),
             ],
@@ -589,19 +821,25 @@ impl Victim {
         }
         let cx = &self.tenant.cx;
         Ok([
+            all::<account::Entity>(cx).await?,
+            all::<account_membership::Entity>(cx).await?,
+            all::<relationship::Entity>(cx).await?,
             all::<api_key::Entity>(cx).await?,
             all::<audit_entry::Entity>(cx).await?,
+            all::<consent::Entity>(cx).await?,
             all::<contact::Entity>(cx).await?,
             all::<contact_alias::Entity>(cx).await?,
             all::<contact_evidence::Entity>(cx).await?,
             all::<contact_identifier::Entity>(cx).await?,
             all::<contact_trait::Entity>(cx).await?,
             all::<dead_letter::Entity>(cx).await?,
+            all::<erasure::Entity>(cx).await?,
             all::<event::Entity>(cx).await?,
             all::<idempotency::Entity>(cx).await?,
             all::<identity_block::Entity>(cx).await?,
             all::<identity_policy::Entity>(cx).await?,
             all::<issuer::Entity>(cx).await?,
+            all::<job::Entity>(cx).await?,
             all::<merge_proposal::Entity>(cx).await?,
             all::<merge_record::Entity>(cx).await?,
             all::<metric::Entity>(cx).await?,
@@ -610,11 +848,21 @@ impl Victim {
             all::<nudge_delivery::Entity>(cx).await?,
             all::<nudge_interaction::Entity>(cx).await?,
             all::<operation::Entity>(cx).await?,
+            all::<suppression::Entity>(cx).await?,
             all::<tenant_front::Entity>(cx).await?,
+            all::<trait_definition::Entity>(cx).await?,
+            all::<trait_schema::Entity>(cx).await?,
+            all::<tombstone::Entity>(cx).await?,
             all::<touchpoint::Entity>(cx).await?,
             all::<trait_observation::Entity>(cx).await?,
             all::<nudge_version::Entity>(cx).await?,
             all::<posthog_connection::Entity>(cx).await?,
+            all::<segment::Entity>(cx).await?,
+            all::<segment_due::Entity>(cx).await?,
+            all::<segment_listing::Entity>(cx).await?,
+            all::<segment_member::Entity>(cx).await?,
+            all::<segment_size::Entity>(cx).await?,
+            all::<segment_trigger::Entity>(cx).await?,
         ]
         .join("\n"))
     }
@@ -623,14 +871,20 @@ impl Victim {
 #[tokio::test]
 async fn whoever_may_read_an_object_finds_it_by_its_id() -> anyhow::Result<()> {
     /// What stands for an object of each type, and whether the contact that it is about may read it.
-    const TYPES: [(&str, &str, bool); 17] = [
+    const TYPES: [(&str, &str, bool); 24] = [
+        ("ACCOUNT", "Account", false),
+        ("RELATION", "Relationship", false),
         ("BLOCK", "IdentityBlock", false),
         ("CONTACT", "Contact", true),
+        ("DEFINITION", "TraitDefinition", false),
         ("DELIVERY", "NudgeDelivery", true),
         ("ENTRY", "AuditEntry", false),
+        ("ERASURE", "Erasure", false),
         ("EVENT", "Event", true),
         ("IDENTIFIER", "Identifier", true),
+        ("IMPORT", "Import", false),
         ("ISSUER", "Issuer", false),
+        ("JOB", "Job", false),
         ("KEY", "ApiKey", false),
         ("LETTER", "DeadLetter", false),
         ("METRIC", "Metric", false),
@@ -639,6 +893,7 @@ async fn whoever_may_read_an_object_finds_it_by_its_id() -> anyhow::Result<()> {
         ("POSTHOG", "PosthogIntegration", false),
         ("PROPOSAL", "MergeProposal", false),
         ("RECORD", "MergeRecord", false),
+        ("SEGMENT", "Segment", false),
         ("TENANT", "Tenant", false),
         ("VERSION", "NudgeVersion", false),
     ];

@@ -25,9 +25,59 @@ enum As {
 /// Each root field, who could use it, and how it is tried. `$…` stand for acme's ids.
 const TRIED: &[(&str, As, &str)] = &[
     (
+        "segment",
+        As::Secret,
+        "{ a: segment(id: \"$segment\") { id name } b: segment(key: \"acme-all\") { id name } }",
+    ),
+    (
+        "segments",
+        As::Secret,
+        "{ segments { totalCount edges { node { id name members { edges { node { id name } } } } } } }",
+    ),
+    (
+        "segmentEstimate",
+        As::Secret,
+        "{ segmentEstimate(rule: {or: [{segment: {key: \"acme-all\"}}, {event: {name: \"signup\"}}, {state: {state: \"nudge.offered\", key: \"acme-welcome\"}}]}) { count sample { id name } } }",
+    ),
+    (
+        "segmentExplain",
+        As::Secret,
+        "{ segmentExplain(id: \"$segment\", contactId: \"$contact\") { segment { name } contact { name } nodes { seen } } }",
+    ),
+    (
+        "segmentSave",
+        As::Secret,
+        "mutation { segmentSave(input: {key: \"mine\", rule: {segment: {key: \"acme-all\"}}}) { segment { name } userErrors { field } } }",
+    ),
+    (
+        "segmentDelete",
+        As::Secret,
+        "mutation { segmentDelete(input: {id: \"$segment\"}) { deletedId userErrors { field } } }",
+    ),
+    (
+        "segmentMembersAdd",
+        As::Secret,
+        "mutation { segmentMembersAdd(input: {id: \"$segment\", contactIds: [\"$contact\"]}) { segment { name } userErrors { field } } }",
+    ),
+    (
+        "segmentMembersRemove",
+        As::Secret,
+        "mutation { segmentMembersRemove(input: {id: \"$segment\", contactIds: [\"$contact\"]}) { segment { name } userErrors { field } } }",
+    ),
+    (
         "contact",
         As::Secret,
         "{ a: contact(id: \"$contact\") { id name } b: contact(by: {externalId: \"acme-user\"}) { id name } }",
+    ),
+    (
+        "account",
+        As::Secret,
+        "{ account(by: {type: \"company\", key: \"acme\"}) { id name } }",
+    ),
+    (
+        "accounts",
+        As::Secret,
+        "{ accounts { totalCount edges { node { id name contacts { totalCount } } } } }",
     ),
     (
         "contacts",
@@ -49,11 +99,32 @@ const TRIED: &[(&str, As, &str)] = &[
         As::Secret,
         "{ events(filter: {contactId: \"$contact\"}) { totalCount edges { node { id name } } } }",
     ),
+    (
+        "erasures",
+        As::Secret,
+        "{ erasures(filter: {contactId: \"$contact\"}) { totalCount edges { node { id } } } }",
+    ),
     ("featureFlags", As::Secret, "{ featureFlags { key } }"),
     (
         "hogql",
         As::Secret,
         "{ hogql(query: \"SELECT distinct_id FROM events\") { rows } }",
+    ),
+    (
+        "import",
+        As::Secret,
+        "{ import(id: \"$import\") { id uploadUrl } }",
+    ),
+    (
+        "imports",
+        As::Secret,
+        "{ imports { totalCount edges { node { id } } } }",
+    ),
+    ("job", As::Secret, "{ job(id: \"$job\") { id kind } }"),
+    (
+        "jobs",
+        As::Secret,
+        "{ jobs { totalCount edges { node { id kind } } } }",
     ),
     ("me", As::Contact, "{ me { id name } }"),
     (
@@ -92,6 +163,12 @@ const TRIED: &[(&str, As, &str)] = &[
         "{ tenant { id name apiKeys { id name } issuers { id issuer } posthog { id } } }",
     ),
     (
+        "traitDefinitions",
+        As::Secret,
+        "{ traitDefinitions { totalCount edges { node { id key description } } } }",
+    ),
+    ("traitSchema", As::Secret, "{ traitSchema { lockedAt } }"),
+    (
         "tenants",
         As::OperatorsOwn,
         "{ tenants { edges { node { id name } } } }",
@@ -115,6 +192,46 @@ const TRIED: &[(&str, As, &str)] = &[
         "apiKeyRotate",
         As::Secret,
         "mutation { apiKeyRotate(input: {id: \"$key\"}) { apiKey { id name } userErrors { code } } }",
+    ),
+    (
+        "accountUpsert",
+        As::Secret,
+        "mutation { accountUpsert(input: {type: \"company\", key: \"acme\", name: \"stolen\"}) { account { name } userErrors { code } } }",
+    ),
+    (
+        "relationshipEnd",
+        As::Secret,
+        "mutation { relationshipEnd(input: {id: \"relationship_01h455vb4pex5vsknk084sn02q\"}) { userErrors { code } } }",
+    ),
+    (
+        "relationshipSet",
+        As::Secret,
+        "mutation { relationshipSet(input: {fromId: \"$contact\", to: {externalId: \"bolt-user\"}, kind: REFERRED}) { relationship { id } userErrors { code } } }",
+    ),
+    (
+        "consentSet",
+        As::Secret,
+        "mutation { consentSet(input: {contactId: \"$contact\", topic: \"news\", channel: EMAIL, state: DENIED}) { consent { topic } userErrors { code } } }",
+    ),
+    (
+        "traitDefinitionSave",
+        As::Secret,
+        "mutation { traitDefinitionSave(input: {key: \"name\", type: STRING, description: \"stolen\"}) { userErrors { code } } }",
+    ),
+    (
+        "traitSchemaSave",
+        As::Secret,
+        "mutation { traitSchemaSave(input: {locked: false}) { traitSchema { lockedAt } } }",
+    ),
+    (
+        "contactErase",
+        As::Secret,
+        "mutation { contactErase(input: {contactId: \"$contact\"}) { erasure { id } userErrors { code } } }",
+    ),
+    (
+        "contactExport",
+        As::Secret,
+        "mutation { contactExport(input: {contactId: \"$contact\"}) { job { id } userErrors { code } } }",
     ),
     (
         "contactTokenCreate",
@@ -142,6 +259,16 @@ const TRIED: &[(&str, As, &str)] = &[
         "mutation { identify(input: {userId: \"acme-user\", traits: {name: \"stolen\"}}) { contact { id } } }",
     ),
     (
+        "importApply",
+        As::Secret,
+        "mutation { importApply(input: {id: \"$import\"}) { import { id } userErrors { code } } }",
+    ),
+    (
+        "importCreate",
+        As::Secret,
+        "mutation { importCreate(input: {format: JSONL, columns: [{name: \"id\", target: EXTERNAL_ID}]}) { userErrors { code } } }",
+    ),
+    (
         "issuerDelete",
         As::Secret,
         "mutation { issuerDelete(input: {id: \"$issuer\"}) { deletedId userErrors { code } } }",
@@ -150,6 +277,11 @@ const TRIED: &[(&str, As, &str)] = &[
         "issuerSave",
         As::Secret,
         "mutation { issuerSave(input: {id: \"$issuer\", kind: CONTACT, issuer: \"stolen\", algorithms: [HS256], sharedSecret: \"a secret of the thief's, of 32 bytes\"}) { issuer { id issuer } userErrors { code } } }",
+    ),
+    (
+        "jobCancel",
+        As::Secret,
+        "mutation { jobCancel(input: {id: \"$job\"}) { job { id } userErrors { code } } }",
     ),
     (
         "metricDelete",
@@ -378,9 +510,15 @@ impl Acme {
         say("mutation { posthogConnect(input: {ingestHost: \"http://127.0.0.1:9\", apiHost: \"http://127.0.0.1:9\", uiHost: \"http://127.0.0.1:9\", projectId: \"1\", projectToken: \"phc_acme\"}) { userErrors { message } } }").await?;
         let issuer = say("mutation { issuerSave(input: {kind: CONTACT, issuer: \"Acme's\", algorithms: [HS256], sharedSecret: \"a shared secret of more than 32 bytes\"}) { issuer { id } userErrors { message } } }").await?;
         let pushed = say("mutation { operationsPush(input: {operations: [{name: \"Acme's\", text: \"{ tenant { name } }\"}]}) { operations { id } userErrors { message } } }").await?;
+        let segment = say("mutation { segmentSave(input: {key: \"acme-all\", name: \"Acme's\", rule: {event: {name: \"signup\"}}}) { segment { id } userErrors { message } } }").await?;
         let made = say("mutation { identify(input: {userId: \"acme-user\", anonymousId: \"acme-browser\", traits: {name: \"Acme's Ann\"}}) { contact { id } } track(input: {event: \"signup\", userId: \"acme-user\"}) { accepted } }").await?;
         let contact = text(&made["identify"]["contact"]["id"])?;
         kit.app.worker.drain().await?;
+        let imported = say("mutation { importCreate(input: {format: CSV, columns: [{name: \"mail\", target: EMAIL}]}) { import { id } userErrors { message } } }").await?;
+        let exported = say(&format!(
+            "mutation {{ contactExport(input: {{contactId: \"{contact}\"}}) {{ job {{ id }} userErrors {{ message }} }} }}"
+        ))
+        .await?;
         let seen = say("{ events(first: 1) { edges { node { id } } } contact(by: {externalId: \"acme-user\"}) { identifiers { id } nudges { edges { node { id nudge { liveVersion { id } } } } } } tenant { id apiKeys { id } posthog { id } } metrics { edges { node { id } } } }").await?;
         anyhow::ensure!(
             seen["contact"]["nudges"]["edges"][0]["node"]["id"].is_string(),
@@ -406,6 +544,9 @@ impl Acme {
             ("$key", text(&seen["tenant"]["apiKeys"][0]["id"])?),
             ("$metric", text(&seen["metrics"]["edges"][0]["node"]["id"])?),
             ("$issuer", text(&issuer["issuerSave"]["issuer"]["id"])?),
+            ("$segment", text(&segment["segmentSave"]["segment"]["id"])?),
+            ("$import", text(&imported["importCreate"]["import"]["id"])?),
+            ("$job", text(&exported["contactExport"]["job"]["id"])?),
             ("$tenant", text(&seen["tenant"]["id"])?),
             (
                 "$operation",
@@ -429,7 +570,8 @@ impl Acme {
     async fn picture(&self, kit: &Kit) -> Value {
         let document = "{ tenant { name suspendedAt allowedOrigins requirePersistedOperations limits { costMax } apiKeys { id name revokedAt expiresAt } issuers { issuer updatedAt } posthog { projectId } }
             contacts { totalCount edges { node { id name identifiers { kind value } traits } } }
-            operations { totalCount } events { totalCount } nudges { totalCount edges { node { id name archivedAt } } } metrics { edges { node { key expression } } }
+            operations { totalCount } events { totalCount } segments { edges { node { name size rule members { edges { node { id } } } } } } nudges { totalCount edges { node { id name archivedAt } } } metrics { edges { node { key expression } } }
+            operations { totalCount } jobs { edges { node { id state } } } erasures { totalCount } events { totalCount } nudges { totalCount edges { node { id name archivedAt } } } metrics { edges { node { key expression } } }
             contact(by: {externalId: \"acme-user\"}) { nudges { edges { node { id state } } } } }";
         kit.gql(&self.tenant.secret_key, document, json!({})).await["data"].clone()
     }

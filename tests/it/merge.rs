@@ -475,11 +475,7 @@ fn hmac_hex(secret: &str, text: &str) -> String {
     use hmac::{Hmac, KeyInit as _, Mac as _};
     let mut mac = Hmac::<sha2::Sha256>::new_from_slice(secret.as_bytes()).unwrap();
     mac.update(text.as_bytes());
-    mac.finalize()
-        .into_bytes()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    api::base::hex(&mac.finalize().into_bytes())
 }
 
 #[tokio::test]

@@ -6,10 +6,46 @@ use api::schema;
 use serde_json::{Value, json};
 use tests::{OPERATOR, on_each_database};
 
-use crate::contact::upsert;
+use crate::contact::{ask, upsert};
 
 /// Each field that gives a page, and a document that asks for it with the arguments `PAGE`. The operator's are the system's lists.
 pub(crate) const PAGED: &[(&str, &str)] = &[
+    (
+        "Account.contacts",
+        r#"{ account(by: {type: "company", key: "acme"}) { contacts PAGE { pageInfo { hasNextPage } } } }"#,
+    ),
+    (
+        "Contact.accounts",
+        r#"{ contact(by: {externalId: "u1"}) { accounts PAGE { pageInfo { hasNextPage } } } }"#,
+    ),
+    (
+        "Contact.relationships",
+        r#"{ contact(by: {externalId: "u1"}) { relationships PAGE { pageInfo { hasNextPage } } } }"#,
+    ),
+    (
+        "Contact.timeline",
+        r#"{ contact(by: {externalId: "u1"}) { timeline PAGE { pageInfo { hasNextPage } } } }"#,
+    ),
+    (
+        "Query.accounts",
+        "{ accounts PAGE { pageInfo { hasNextPage } } }",
+    ),
+    (
+        "Contact.consentHistory",
+        r#"{ contact(by: {externalId: "u1"}) { consentHistory PAGE { pageInfo { hasNextPage } } } }"#,
+    ),
+    (
+        "Contact.touchpoints",
+        r#"{ contact(by: {externalId: "u1"}) { touchpoints PAGE { pageInfo { hasNextPage } } } }"#,
+    ),
+    (
+        "Contact.traitHistory",
+        r#"{ contact(by: {externalId: "u1"}) { traitHistory PAGE { pageInfo { hasNextPage } } } }"#,
+    ),
+    (
+        "Query.traitDefinitions",
+        "{ traitDefinitions PAGE { pageInfo { hasNextPage } } }",
+    ),
     (
         "Contact.events",
         r#"{ contact(by: {externalId: "u1"}) { events PAGE { pageInfo { hasNextPage } } } }"#,
@@ -21,6 +57,18 @@ pub(crate) const PAGED: &[(&str, &str)] = &[
     (
         "Contact.nudges",
         r#"{ contact(by: {externalId: "u1"}) { nudges PAGE { pageInfo { hasNextPage } } } }"#,
+    ),
+    (
+        "Segment.members",
+        r#"{ segment(key: "vips") { members PAGE { pageInfo { hasNextPage } } } }"#,
+    ),
+    (
+        "Segment.sizeHistory",
+        r#"{ segment(key: "vips") { sizeHistory PAGE { pageInfo { hasNextPage } } } }"#,
+    ),
+    (
+        "Import.rejects",
+        "{ imports(first: 1) { edges { node { rejects PAGE { pageInfo { hasNextPage } } } } } }",
     ),
     (
         "Query.auditLog",
@@ -35,9 +83,18 @@ pub(crate) const PAGED: &[(&str, &str)] = &[
         "{ deadLetters PAGE { pageInfo { hasNextPage } } }",
     ),
     (
+        "Query.erasures",
+        "{ erasures PAGE { pageInfo { hasNextPage } } }",
+    ),
+    (
         "Query.events",
         "{ events PAGE { pageInfo { hasNextPage } } }",
     ),
+    (
+        "Query.imports",
+        "{ imports PAGE { pageInfo { hasNextPage } } }",
+    ),
+    ("Query.jobs", "{ jobs PAGE { pageInfo { hasNextPage } } }"),
     (
         "Query.identityBlocks",
         "{ identityBlocks PAGE { pageInfo { hasNextPage } } }",
@@ -57,6 +114,10 @@ pub(crate) const PAGED: &[(&str, &str)] = &[
     (
         "Query.operations",
         "{ operations PAGE { pageInfo { hasNextPage } } }",
+    ),
+    (
+        "Query.segments",
+        "{ segments PAGE { pageInfo { hasNextPage } } }",
     ),
     (
         "Query.tenants",
@@ -110,6 +171,12 @@ async fn no_list_gives_more_than_a_hundred_at_once() -> anyhow::Result<()> {
     on_each_database(async |kit| {
         let acme = kit.tenant("acme").await?;
         upsert(&kit, &acme, json!({"externalId": "u1"})).await;
+        let save = r#"mutation { segmentSave(input: {key: "vips"}) { segment { id } } }"#;
+        kit.gql(&acme.secret_key, save, json!({})).await;
+        let account = r#"mutation { accountUpsert(input: {type: "company", key: "acme"}) { userErrors { code } } }"#;
+        ask(&kit, &acme.secret_key, account, json!({})).await;
+        let create = "mutation { importCreate(input: {format: CSV, columns: [{name: \"mail\", target: EMAIL}]}) { userErrors { code } } }";
+        ask(&kit, &acme.secret_key, create, json!({})).await;
         for (place, document) in PAGED {
             let credential = if *place == "Query.tenants" {
                 OPERATOR

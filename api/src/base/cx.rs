@@ -10,7 +10,8 @@ use entity::{ContactId, Id, TenantId, api_key, issuer};
 use futures_util::future::BoxFuture;
 
 use super::{
-    Bus, Clock, Db, Ids, MemberRole, Module, Result, Revocations, Rng, Scope, Secrets, Tx,
+    Bus, Clock, Db, Ids, Kept, MemberRole, Memory, Module, Result, Revocations, Rng, Scope,
+    Secrets, Tx,
 };
 
 /// Who asks. See the table "Who asks" in `docs/architecture.md`.
@@ -90,8 +91,10 @@ pub struct Env {
     pub secrets: Secrets,
     pub bus: Bus,
     pub revocations: Revocations,
+    pub memory: Arc<Memory>,
     /// Every room's declaration.
     pub modules: &'static [&'static Module],
+    pub kept: Kept,
 }
 
 /// Where a request came from: what the audit log keeps of it beside who asked.

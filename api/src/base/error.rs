@@ -106,6 +106,17 @@ impl Error {
             other => other,
         }
     }
+    /// The same mistake, in another field.
+    #[must_use]
+    pub fn at(self, field: &str) -> Self {
+        match self {
+            Self::User(e) => Self::User(UserError {
+                field: Some(field.to_owned()),
+                ..e
+            }),
+            other => other,
+        }
+    }
     /// Turns a broken unique constraint into the caller's error.
     #[must_use]
     pub fn taken(self, field: &str, message: &str) -> Self {

@@ -7,6 +7,7 @@ use sea_orm::{
     Condition,
     sea_query::{Expr, ExprTrait, Func, LikeExpr},
 };
+use serde::{Deserialize, Serialize};
 
 use super::{instant::Instant, storable};
 
@@ -14,23 +15,31 @@ use super::{instant::Instant, storable};
 const LIKE_ESCAPE: char = '!';
 
 /// What a text must be. All operators given must hold.
-#[derive(Clone, Debug, Default, InputObject)]
+#[derive(Clone, Debug, Default, PartialEq, InputObject, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct StringFilter {
     /// Is this text, letter for letter.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub eq: Option<String>,
     /// Is not this text; an absent value is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ne: Option<String>,
     /// Is one of these texts; at most 100.
     #[graphql(validator(max_items = 100))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub r#in: Option<Vec<String>>,
     /// Is none of these texts, or absent; at most 100.
     #[graphql(validator(max_items = 100))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub not_in: Option<Vec<String>>,
     /// Holds this text; upper and lower case are the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub contains: Option<String>,
     /// Starts with this text; upper and lower case are the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub starts_with: Option<String>,
     /// Is there at all, or is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub exists: Option<bool>,
 }
 

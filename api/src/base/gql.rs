@@ -1,6 +1,7 @@
 //! What every room's part of the schema shares: reaching the `Cx`, who may use a field, and failing well.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -11,6 +12,7 @@ use async_graphql::{
 };
 use chrono::TimeDelta;
 use entity::{Id, TenantOwned};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{Actor, Cx, Env, Error, ErrorCode, Origin, Result, Unavailable, db::id_of};
 
@@ -29,6 +31,9 @@ pub trait CxExt<'a> {
 
 /// What names a request, in its context.
 pub struct RequestId(pub String);
+
+/// The scheme, host and port that clients reach this process at, in the schema's context: what links begin with.
+pub struct PublicOrigin(pub String);
 
 impl<'a> CxExt<'a> for Context<'a> {
     fn cx(&self) -> Result<&'a Cx> {
@@ -162,11 +167,18 @@ needs! {
     ANALYTICS_WRITE, analytics_write = Need::Scope("analytics:write");
     NUDGES_READ, nudges_read = Need::Scope("nudges:read");
     NUDGES_WRITE, nudges_write = Need::Scope("nudges:write");
+    /// What erasures there were.
+    PRIVACY_READ, privacy_read = Need::Scope("privacy:read");
+    /// Gives out all that is known of a contact, and erases one.
+    PRIVACY_WRITE, privacy_write = Need::Scope("privacy:write");
+    SEGMENTS_READ, segments_read = Need::Scope("segments:read");
+    SEGMENTS_WRITE, segments_write = Need::Scope("segments:write");
     TENANT_READ, tenant_read = Need::Scope("tenant:read");
     TENANT_WRITE, tenant_write = Need::Scope("tenant:write");
     /// Mints tokens that speak for a contact.
     TOKENS_WRITE, tokens_write = Need::Scope("tokens:write");
     CONTACT_OR_OWN, contact_or_own = Need::ScopeOrContact("contacts:read");
+    CONTACTS_WRITE_OR_OWN, contacts_write_or_own = Need::ScopeOrContact("contacts:write");
     EVENTS_OR_OWN, events_or_own = Need::ScopeOrContact("events:read");
     NUDGES_OR_OWN, nudges_or_own = Need::ScopeOrContact("nudges:read");
     CONTACT, contact_only = Need::Contact;
@@ -180,12 +192,17 @@ pub const SCOPES: &[&str] = &[
     "*",
     "analytics:read",
     "analytics:write",
+    "contacts:pii",
     "contacts:read",
     "contacts:write",
     "events:read",
     "events:write",
     "nudges:read",
     "nudges:write",
+    "privacy:read",
+    "privacy:write",
+    "segments:read",
+    "segments:write",
     "tenant:read",
     "tenant:write",
     "tokens:write",
@@ -371,12 +388,34 @@ impl ScalarType for Duration {
         })
     }
     fn to_value(&self) -> Value {
+        Value::String(self.text())
+    }
+}
+
+impl Duration {
+    fn text(self) -> String {
         let seconds = self.0.num_seconds();
-        Value::String(if seconds % 86_400 == 0 {
+        if seconds % 86_400 == 0 {
             format!("P{}D", seconds / 86_400)
         } else {
             format!("PT{seconds}S")
-        })
+        }
+    }
+}
+
+/// Kept as it is shown.
+impl Serialize for Duration {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.text())
+    }
+}
+
+impl<'de> Deserialize<'de> for Duration {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(from)?;
+        parse_duration(&text)
+            .map(Self)
+            .ok_or_else(|| de::Error::custom("not a duration"))
     }
 }
 

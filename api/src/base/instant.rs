@@ -1,7 +1,10 @@
 //! Instants as clients write and read them: the scalar `DateTime`.
 
+use std::borrow::Cow;
+
 use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
 use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::storable_instant;
 
@@ -40,6 +43,22 @@ impl ScalarType for Instant {
     }
     fn to_value(&self) -> Value {
         Value::String(text(self.0))
+    }
+}
+
+/// Kept as it is shown.
+impl Serialize for Instant {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(Printed::of(self.0).as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Instant {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(from)?;
+        read(&text)
+            .map(Self)
+            .ok_or_else(|| de::Error::custom("not an instant"))
     }
 }
 

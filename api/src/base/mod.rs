@@ -11,6 +11,8 @@ mod event;
 pub mod filter;
 pub mod gql;
 pub mod instant;
+mod kept;
+mod memory;
 mod module;
 mod outbound;
 mod page;
@@ -19,6 +21,7 @@ mod revocation;
 mod role;
 mod secrets;
 mod text;
+mod timeline;
 mod turn;
 
 pub use audit::Audited;
@@ -26,22 +29,29 @@ pub use batch::Batch;
 pub use bus::Bus;
 pub use clock::{Clock, Ids, Rng};
 pub use cx::{Actor, Cx, Env, Note, Origin};
+pub(crate) use db::key;
 pub use db::{
-    Cells, Db, DbOptions, EachSelect, LogMonth, MEMBER, Planning, ROOT, Read, Role, Rows, Scope,
-    System, Tx,
+    Cells, Db, DbOptions, EachSelect, LogMonth, MEMBER, Member, Planning, ROOT, Read, Role, Rows,
+    Scope, System, Tx,
 };
 pub use error::{Error, ErrorCode, Result, Unavailable, UserError};
 pub use event::{
     CAUSATION_DEPTH_MAX, Cause, LogPlace, NewEvent, OWN_MESSAGE, PARTITIONS, partition,
 };
-pub use module::{Due, Fold, Fut, Hear, Held, Module, Regrouped, Settle};
+pub use kept::Kept;
+pub use memory::Memory;
+pub use module::{
+    AT, CONTACT, Due, Erase, Export, Fold, Fut, Hear, Held, Mention, Module, Regrouped, Settle,
+    State,
+};
 pub use outbound::Outbound;
 pub use page::{
-    Counter, Cursors, Edge, FromEnd, Listing, PAGE_DEFAULT, PAGE_MAX, Page, PageArgs, PageInfo,
-    SortBy, Window, page, page_from_end, page_select, system_page,
+    Between, Counter, Cursors, Edge, FromEnd, Instance, Listing, PAGE_DEFAULT, PAGE_MAX, Page,
+    PageArgs, PageInfo, SortBy, Window, page, page_from_end, page_merged, page_select, system_page,
 };
 pub use revocation::{REVOCATIONS, Revocations};
 pub use role::MemberRole;
 pub use secrets::{Secrets, fingerprint, hex};
 pub use text::{cut, storable, storable_instant, storable_json};
+pub use timeline::{Detail, Seeing, TimelineRow, TimelineSource, TimelineWanted, type_id};
 pub use turn::{Source, SourceItem, Turn};

@@ -1,5 +1,7 @@
 //! Relay paging by key, both ways: cost grows with the page, not with the list.
 
+mod merged;
+
 use std::{borrow::Cow, pin::Pin, sync::Arc};
 
 use async_graphql::{Object, OutputType, SimpleObject, TypeName};
@@ -13,6 +15,8 @@ use sea_orm::{
 use serde::{Deserialize, Serialize};
 
 use super::{Cx, Env, Error, Result, Rows, Secrets, db::key};
+
+pub use merged::{Between, Instance, page_merged};
 
 /// Rows a page holds when the caller does not say, and at most.
 pub const PAGE_DEFAULT: u64 = 25;
@@ -110,6 +114,10 @@ impl<M> Page<M> {
         self.rows.iter().map(|(_, row)| row)
     }
     pub fn listing<N: OutputType>(self, node: impl Fn(M) -> N) -> Listing<N> {
+        self.keep(|row| Some(node(row)))
+    }
+    /// The same, without the rows that stand for nothing any more.
+    pub fn keep<N: OutputType>(self, mut node: impl FnMut(M) -> Option<N>) -> Listing<N> {
         let cursor = |edge: Option<&(String, M)>| edge.map(|(cursor, _)| cursor.clone());
         Listing {
             page_info: PageInfo {
@@ -121,9 +129,11 @@ impl<M> Page<M> {
             edges: self
                 .rows
                 .into_iter()
-                .map(|(cursor, row)| Edge {
-                    cursor,
-                    node: node(row),
+                .filter_map(|(cursor, row)| {
+                    Some(Edge {
+                        cursor,
+                        node: node(row)?,
+                    })
                 })
                 .collect(),
             counter: self.counter,

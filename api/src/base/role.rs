@@ -10,7 +10,8 @@ pub enum MemberRole {
     Owner,
     /// Every scope that has a name: keys, issuers and the connection to PostHog too.
     Admin,
-    /// Reads and writes what the tenant works with, and sees its settings; makes no keys and no tokens.
+    /// Reads and writes what the tenant works with, and sees its settings; makes no keys and no tokens, erases nobody, and sees no
+    /// trait that is marked as personal.
     Editor,
     /// Reads everything and writes nothing.
     Viewer,
@@ -27,7 +28,7 @@ impl MemberRole {
             Self::Admin => scope != "*",
             Self::Editor => {
                 scope == "tenant:read"
-                    || (scope != "*"
+                    || (!["*", "contacts:pii", "privacy:write"].contains(&scope)
                         && !scope.starts_with("tenant:")
                         && !scope.starts_with("tokens:"))
             }
@@ -63,6 +64,9 @@ mod tests {
                 "events:write",
                 "nudges:read",
                 "nudges:write",
+                "privacy:read",
+                "segments:read",
+                "segments:write",
                 "tenant:read",
             ]
         );
@@ -73,6 +77,8 @@ mod tests {
                 "contacts:read",
                 "events:read",
                 "nudges:read",
+                "privacy:read",
+                "segments:read",
                 "tenant:read"
             ]
         );

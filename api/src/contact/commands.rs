@@ -77,7 +77,7 @@ pub struct Ingested {
 /// Takes up to [`INGEST_MAX`] touches in order: finds or makes their contacts, joins those that are one
 /// person, notes traits and attribution, and appends the events to the log. Idempotent by `message_id`.
 /// Fails with `Contended` where a concurrent write made the same contact; the unit of work runs again.
-pub async fn ingest(tx: &Tx, batch: &[Incoming]) -> Result<Vec<Ingested>> {
+pub(super) async fn ingest(tx: &Tx, batch: &[Incoming]) -> Result<Vec<Ingested>> {
     let batch: Vec<Incoming> = batch.iter().map(completed).collect();
     let known = known_messages(tx, &batch).await?;
     let mut fresh = HashSet::new();

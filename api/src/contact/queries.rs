@@ -80,21 +80,29 @@ async fn absorbed(scope: &Scope, roots: &[ContactId]) -> Result<Vec<(ContactId, 
 /// The contact that an identifier, as [`super::normalize`] gives it, belongs to. The kinds of PostHog's distinct
 /// id are one namespace: asked for one of them, the others answer too.
 pub async fn find_by(scope: &Scope, kind: Kind, value: &str) -> Result<Option<contact::Model>> {
+    match identifier(scope, kind, value).await? {
+        Some(identifier) => root(scope, identifier.contact_id).await,
+        None => Ok(None),
+    }
+}
+
+/// The identifier itself, of [`find_by`].
+pub(super) async fn identifier(
+    scope: &Scope,
+    kind: Kind,
+    value: &str,
+) -> Result<Option<contact_identifier::Model>> {
     let kinds: &[Kind] = if is_distinct_id_kind(kind) {
         &[Kind::ExternalId, Kind::DistinctId, Kind::AnonymousId]
     } else {
         std::slice::from_ref(&kind)
     };
-    let owner = scope
+    scope
         .find::<contact_identifier::Entity>()
         .filter(contact_identifier::Column::Value.eq(value))
         .filter(contact_identifier::Column::Kind.is_in(kinds.iter().copied()))
         .one()
-        .await?;
-    match owner {
-        Some(identifier) => root(scope, identifier.contact_id).await,
-        None => Ok(None),
-    }
+        .await
 }
 
 /// Each root's identifiers, in the order in which they were first seen.
@@ -121,6 +129,15 @@ pub async fn traits(
     scope: &Scope,
     roots: &[ContactId],
 ) -> Result<HashMap<ContactId, Map<String, Value>>> {
+    traits_among(scope, roots, Condition::all()).await
+}
+
+/// Each root's traits that meet `narrow`.
+pub(super) async fn traits_among(
+    scope: &Scope,
+    roots: &[ContactId],
+    narrow: Condition,
+) -> Result<HashMap<ContactId, Map<String, Value>>> {
     use contact_trait::Column;
     if roots.is_empty() {
         return Ok(HashMap::new());
@@ -128,6 +145,7 @@ pub async fn traits(
     let rows: Vec<(ContactId, String, Value)> = scope
         .find::<contact_trait::Entity>()
         .filter(Column::ContactId.is_in(roots.iter().copied()))
+        .filter(narrow)
         .order_by_asc(Column::Key)
         .select_only()
         .columns([Column::ContactId, Column::Key, Column::Value])
@@ -314,7 +332,7 @@ pub(super) async fn merges_of(
 }
 
 /// All members of the roots' families, and each member's root.
-async fn members(
+pub(super) async fn members(
     scope: &Scope,
     roots: &[ContactId],
 ) -> Result<(Vec<ContactId>, HashMap<ContactId, ContactId>)> {

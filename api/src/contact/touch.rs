@@ -65,9 +65,49 @@ pub struct Touch {
     /// `referral_code`, or `ref` of the landing URL.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub referral_code: Option<String>,
+    /// `qr` of the landing URL: which printed code was scanned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qr: Option<String>,
     /// `$current_url`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub landing_url: Option<String>,
+}
+
+/// What brought a visitor, the most telling of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TouchKind {
+    /// A printed code.
+    Qr,
+    /// Somebody's referral.
+    Referral,
+    /// A campaign or an ad.
+    Campaign,
+    /// A link on another site.
+    Referrer,
+}
+
+/// The medium by which campaigns say that they are printed codes.
+pub(super) const QR_MEDIUM: &str = "qr";
+
+impl Touch {
+    pub fn kind(&self) -> TouchKind {
+        let campaign = [
+            &self.source,
+            &self.medium,
+            &self.campaign,
+            &self.term,
+            &self.content,
+        ];
+        if self.qr.is_some() || self.medium.as_deref() == Some(QR_MEDIUM) {
+            TouchKind::Qr
+        } else if self.referral_code.is_some() {
+            TouchKind::Referral
+        } else if campaign.iter().any(|field| field.is_some()) || !self.click_ids.is_empty() {
+            TouchKind::Campaign
+        } else {
+            TouchKind::Referrer
+        }
+    }
 }
 
 /// The touch that an event's properties carry; None for a direct or internal visit. What the properties do not spell out is read
@@ -91,6 +131,7 @@ pub fn touch(properties: &Map<String, Value>) -> Option<Touch> {
         referral_code: landing
             .field("referral_code")
             .or_else(|| landing.parameter("ref")),
+        qr: landing.parameter("qr"),
         landing_url: None,
     };
     (touch != Touch::default()).then(|| Touch {
@@ -227,6 +268,34 @@ mod tests {
         let expected =
             json!({"referrer": "https://blog.test/post", "referringDomain": "blog.test"});
         assert_eq!(of(json!({"$referrer": "https://blog.test/post"})), expected);
+    }
+
+    #[test]
+    fn a_touch_is_of_the_most_telling_kind() {
+        let kind = |properties: Value| {
+            let Value::Object(properties) = properties else {
+                panic!("not an object")
+            };
+            touch(&properties).map(|touch| touch.kind())
+        };
+        let landing = |query: &str| json!({"$current_url": format!("https://acme.test/?{query}")});
+        for (properties, expected) in [
+            (landing("qr=table-7&ref=BOB7"), Some(TouchKind::Qr)),
+            (
+                landing("utm_medium=qr&utm_source=fair"),
+                Some(TouchKind::Qr),
+            ),
+            (landing("utm_source=x&ref=BOB7"), Some(TouchKind::Referral)),
+            (landing("utm_term=crm"), Some(TouchKind::Campaign)),
+            (landing("gclid=g1"), Some(TouchKind::Campaign)),
+            (
+                json!({"$referrer": "https://blog.test/"}),
+                Some(TouchKind::Referrer),
+            ),
+            (json!({"qr": "order 5"}), None),
+        ] {
+            assert_eq!(kind(properties.clone()), expected, "{properties}");
+        }
     }
 
     #[test]

@@ -204,9 +204,13 @@ async fn take(
         .map(|event| incoming(event, &word, sender))
         .collect();
     for touches in touches.chunks(EVENTS_PER_WRITE) {
-        cx.write(async |tx| contact::ingest(tx, touches).await)
-            .await
-            .map_err(Refused::from)?;
+        cx.write(async |tx| {
+            let mut touches = touches.to_vec();
+            contact::conform(tx, &mut touches, None).await?;
+            contact::ingest(tx, &touches).await
+        })
+        .await
+        .map_err(Refused::from)?;
     }
     metrics::counter!("growthos_events_accepted_total", "source" => "capture")
         .increment(touches.len() as u64);

@@ -31,26 +31,65 @@ pub use queries::Reads;
 pub use rules::{Action, Content, Operator, State};
 pub use stream::Streams;
 
-use crate::base::{Fold, Held, Module};
+use entity::{nudge, nudge_delivery};
+use serde_json::Value;
+
+use crate::base::{Detail, Erase, Export, Fold, Held, Module, TimelineSource, gql, type_id};
 
 pub const MODULE: Module = Module {
     hear: Some(|cx, events| Box::pin(reactions::hear(cx, events))),
     fold: Fold {
         tables: &[
             Held {
-                table: "nudge_delivery",
-                contact: "contact_id",
-                identifier: Some("identifier_id"),
+                table: "nudge_interaction",
+                contact: "delivery_id",
+                identifier: None,
+                through: Some(&DELIVERIES),
+                export: Export::All,
+                erase: Erase::Delete,
             },
+            DELIVERIES,
             Held {
                 table: "nudge_decision",
                 contact: "contact_id",
                 identifier: Some("identifier_id"),
+                through: None,
+                export: Export::All,
+                erase: Erase::Delete,
             },
         ],
         settle: None,
     },
+    states: queries::STATES,
+    timeline: &[TimelineSource {
+        kind: "NUDGE",
+        table: "nudge_delivery",
+        contact: "contact_id",
+        at: "offered_at",
+        id: type_id::<nudge_delivery::Entity>,
+        need: gql::NUDGES_OR_OWN,
+        details: &[
+            ("surface", Detail::Text("surface")),
+            ("nudgeId", Detail::Id("nudge_id", type_id::<nudge::Entity>)),
+        ],
+        title: |details| {
+            let surface = details.get("surface").and_then(Value::as_str);
+            format!("Nudge offered on {}", surface.unwrap_or_default())
+        },
+        narrow: None,
+        unless: None,
+        told_as: &[OFFERED],
+    }],
     ..Module::named(SOURCE)
+};
+
+const DELIVERIES: Held = Held {
+    table: "nudge_delivery",
+    contact: "contact_id",
+    identifier: Some("identifier_id"),
+    through: None,
+    export: Export::All,
+    erase: Erase::Delete,
 };
 
 /// The source of this room's events.

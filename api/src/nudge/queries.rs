@@ -1,6 +1,7 @@
 //! Reading nudges, and the batches that keep a page from costing a query a row.
 
 mod batch;
+mod states;
 
 use std::collections::HashMap;
 
@@ -19,6 +20,7 @@ use crate::{
 
 pub use batch::Reads;
 pub(super) use batch::{Counts, Ends, Totals, VERSIONS_LISTED};
+pub(super) use states::STATES;
 
 pub(super) fn by_key<'a>(db: &'a Scope, key: &str) -> Rows<'a, nudge::Entity> {
     db.find::<nudge::Entity>()

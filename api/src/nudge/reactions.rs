@@ -2,9 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use entity::{
-    ContactId, EventId, Id, contact, event, nudge, nudge_decision, nudge_delivery, nudge_version,
-};
+use entity::{ContactId, EventId, Id, event, nudge, nudge_decision, nudge_delivery, nudge_version};
 use sea_orm::{ColumnTrait, Condition, QueryFilter, QueryOrder, QuerySelect, Set};
 
 use super::{
@@ -255,7 +253,8 @@ async fn used(
     if roots.is_empty() {
         return Ok(HashMap::new());
     }
-    hold(tx, &roots).await?;
+    // An absorbed contact's events come in another lane than its root's, and two lanes that count at once would pass a cap.
+    contact_room::hold(tx, &roots).await?;
     let nudges = unique(capped().map(|(.., nudge)| nudge.id));
     let members = queries::members(tx, &roots).await?;
     let counts = Condition::any()
@@ -280,23 +279,6 @@ async fn used(
         *used.entry((nudge, root)).or_default() += count;
     }
     Ok(used)
-}
-
-/// Makes decisions about the same contacts wait for each other: an absorbed contact's events come in another
-/// lane than its root's, and two lanes that count at once would pass a cap.
-async fn hold(tx: &Tx, roots: &[ContactId]) -> Result<()> {
-    let held = tx
-        .find::<contact::Entity>()
-        .filter(contact::Column::Id.is_in(roots.iter().copied()))
-        .order_by_asc(contact::Column::Id)
-        .locked()
-        .all()
-        .await?;
-    // Absorbed while we waited for it: what was read before is another contact's.
-    if held.iter().any(|row| row.merged_into.is_some()) {
-        return Err(Error::Contended);
-    }
-    Ok(())
 }
 
 fn delivery(

@@ -19,6 +19,7 @@ mod flags;
 pub mod forward;
 mod graphql;
 mod loaders;
+mod persons;
 mod probe;
 mod queries;
 mod reach;

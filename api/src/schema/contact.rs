@@ -1,8 +1,10 @@
 //! `Contact`: one person as every room knows them.
 
+mod profile;
+
 use std::sync::Arc;
 
-use async_graphql::{Context, ID, Json, Object};
+use async_graphql::{Context, ID, Json, MergedObject, Object};
 use entity::{
     ContactId,
     contact_identifier::{self, Kind},
@@ -11,9 +13,11 @@ use entity::{
 use sea_orm::{ColumnTrait, QueryFilter};
 use serde_json::{Map, Value};
 
+use self::profile::Profile;
 use super::{
     event::{Event, contact_events_list, newest_first},
     identity::MergeRecord,
+    segment::Segment,
 };
 use crate::{
     base::{
@@ -28,24 +32,37 @@ use crate::{
     },
     nudge,
     posthog::ContactAnalytics,
+    segment,
 };
 
 /// One person, over every touchpoint.
-pub struct Contact {
-    row: entity::contact::Model,
-}
+#[derive(MergedObject)]
+pub struct Contact(Person, Profile);
 
 impl From<entity::contact::Model> for Contact {
     fn from(row: entity::contact::Model) -> Self {
-        Self { row }
+        let profile = Profile::new(row.id);
+        Self(Person { row }, profile)
     }
 }
 
-/// One person, over every touchpoint.
-#[Object]
 impl Contact {
+    /// For [`Node`](super::Node).
+    pub(super) async fn id(&self, _: &Context<'_>) -> async_graphql::Result<ID> {
+        Ok(self.0.row.id.to_string().into())
+    }
+}
+
+/// Who it is, and what happened.
+pub(super) struct Person {
+    row: entity::contact::Model,
+}
+
+/// Who it is, and what happened.
+#[Object]
+impl Person {
     /// The contact's id. The id of a contact that this one absorbed leads here, too.
-    pub(super) async fn id(&self) -> ID {
+    async fn id(&self) -> ID {
         self.row.id.to_string().into()
     }
     /// How well the contact is known.
@@ -197,6 +214,19 @@ impl Contact {
     async fn analytics(&self) -> ContactAnalytics {
         ContactAnalytics::new(self.row.id)
     }
+    /// The segments that the contact is in, by key. Needs the scope `segments:read`: asked for without, the contact itself is null.
+    #[graphql(guard = "gql::SEGMENTS_READ", visible = "gql::segments_read")]
+    async fn segments(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<Segment>> {
+        let found = segment::Reads::of(ctx)?
+            .of_contacts
+            .ask(self.row.id)
+            .await?;
+        Ok(found
+            .unwrap_or_default()
+            .into_iter()
+            .map(Segment::from)
+            .collect())
+    }
     /// The nudges that were offered to the contact, the newest first; those of absorbed contacts with it. Needs the scope
     /// `nudges:read`, or the contact's own token: asked for without, the contact itself is null.
     #[graphql(guard = "gql::NUDGES_OR_OWN", visible = "gql::nudges_or_own")]
@@ -236,7 +266,7 @@ impl Contact {
     }
 }
 
-impl Contact {
+impl Person {
     async fn all_identifiers(
         &self,
         ctx: &Context<'_>,
@@ -365,7 +395,7 @@ impl ContactQuery {
         let scope = cx.db();
         let mut rows = contact::listed(&scope);
         if let Some(filter) = filter {
-            rows = rows.filter(filter.condition(&scope)?);
+            rows = rows.filter(filter.condition(&scope, cx.actor())?);
         }
         let args = PageArgs {
             first,

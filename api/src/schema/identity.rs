@@ -476,7 +476,6 @@ impl IdentityQuery {
     }
     /// Merges that wait for a person, and those that were decided, the riskiest first.
     #[graphql(guard = "gql::CONTACTS_READ", visible = "gql::contacts_read")]
-    #[expect(clippy::too_many_arguments, reason = "Relay's arguments")]
     async fn merge_proposals(
         &self,
         ctx: &Context<'_>,

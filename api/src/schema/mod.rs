@@ -1,5 +1,6 @@
 //! The GraphQL schema: the rooms' parts, merged, and the objects that show every room's part.
 
+mod account;
 mod contact;
 mod dead_letter;
 mod document;
@@ -12,10 +13,13 @@ mod node;
 mod once;
 mod operation;
 mod plan;
+mod relationship;
+mod segment;
 mod shape;
 mod sight;
 mod subscription;
 mod tenant;
+mod timeline;
 mod wording;
 
 use std::{any::TypeId, sync::Arc};
@@ -27,8 +31,9 @@ use async_graphql::{
 
 use crate::{
     base::{Actor, Cx},
-    nudge, posthog, tenant as tenant_room,
+    contact as contact_room, import, job, nudge, posthog, privacy, tenant as tenant_room,
 };
+pub use account::Account;
 pub use contact::Contact;
 pub use dead_letter::DeadLetter;
 pub use document::{Documents, Hash, Known};
@@ -38,6 +43,7 @@ pub use node::{Found, Node};
 pub use operation::Operation;
 pub(crate) use operation::{OperationInput, checked as checked_operations};
 use plan::Planned;
+pub use relationship::Relationship;
 pub use subscription::{Opened, Subscribed, subscribe, tell};
 
 /// What can be read.
@@ -45,14 +51,20 @@ pub use subscription::{Opened, Subscribed, subscribe, tell};
 pub struct Query(
     contact::ContactQuery,
     identity::IdentityQuery,
+    contact_room::TraitQuery,
+    account::AccountQuery,
     event::EventQuery,
     node::NodeQuery,
     tenant_room::Query,
     tenant_room::AuditQuery,
     posthog::PosthogQuery,
     nudge::Query,
+    segment::SegmentQuery,
     operation::OperationQuery,
     dead_letter::DeadLetterQuery,
+    job::Query,
+    privacy::Query,
+    import::Query,
 );
 
 /// What can be changed. Every mutation takes one `input`; what the caller can mend comes back as `userErrors`.
@@ -61,13 +73,21 @@ pub struct Mutation(
     mutation::TellMutation,
     mutation::ContactMutation,
     identity::IdentityMutation,
+    contact_room::ConsentMutation,
+    contact_room::TraitMutation,
+    relationship::RelationshipMutation,
+    account::AccountMutation,
     tenant_room::Mutation,
     tenant_room::IssuerMutation,
     tenant_room::FrontMutation,
     operation::OperationMutation,
     posthog::PosthogMutation,
     nudge::Mutation,
+    segment::SegmentMutation,
     dead_letter::DeadLetterMutation,
+    job::Mutation,
+    privacy::Mutation,
+    import::Mutation,
 );
 
 /// What is pushed.

@@ -118,7 +118,7 @@ impl TellMutation {
         let done = async {
             let batch = input.incoming(saying(cx, &proofs(cx).await?))?;
             all_known(cx, &batch).await?;
-            write(cx, batch).await
+            write(cx, batch, Some("events")).await
         };
         let (written, errors) = outcome(done.await)?;
         Ok(TrackBatchPayload {
@@ -215,7 +215,7 @@ async fn changed(
 
 async fn write_one(cx: &Cx, read: impl FnOnce(Saying<'_>) -> Result<Incoming>) -> Result<Ingested> {
     let proofs = proofs(cx).await?;
-    let written = write(cx, vec![read(saying(cx, &proofs))?]).await?;
+    let written = write(cx, vec![read(saying(cx, &proofs))?], None).await?;
     Ok(written[0])
 }
 
@@ -243,10 +243,15 @@ async fn all_known(cx: &Cx, batch: &[Incoming]) -> Result<()> {
     }
 }
 
-/// Writes touches in order: all of them, or none.
-async fn write(cx: &Cx, batch: Vec<Incoming>) -> Result<Vec<Ingested>> {
+/// Writes touches in order: all of them, or none. Several are the items of the input's `part`.
+async fn write(cx: &Cx, batch: Vec<Incoming>, part: Option<&str>) -> Result<Vec<Ingested>> {
     let batch: Vec<Incoming> = batch.into_iter().map(attributed).collect();
-    cx.write(async |tx| contact::ingest(tx, &batch).await).await
+    cx.write(async |tx| {
+        let mut batch = batch.clone();
+        contact::conform(tx, &mut batch, part).await?;
+        contact::ingest(tx, &batch).await
+    })
+    .await
 }
 
 /// Notes where the contact came from, as the properties and the page in the context tell it.

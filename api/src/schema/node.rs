@@ -4,26 +4,34 @@ use std::sync::Arc;
 
 use async_graphql::{Context, ID, Interface, Object};
 use entity::{
-    ContactId, EventId, Id, TenantId, api_key, audit_entry, contact_identifier, dead_letter,
-    identity_block, issuer, merge_proposal, merge_record, metric, nudge_delivery, operation,
-    posthog_connection, tenant,
+    ContactId, EventId, Id, TenantId, account, api_key, audit_entry, contact_identifier,
+    dead_letter, erasure, identity_block, issuer, job, merge_proposal, merge_record, metric,
+    nudge_delivery, operation, posthog_connection, relationship, tenant, trait_definition,
 };
 
 use super::{
+    account::Account,
     contact::Contact,
     dead_letter::DeadLetter,
     event::Event,
     identity::{IdentityBlock, MergeProposal, MergeRecord},
     operation::Operation,
+    relationship::Relationship,
+    segment::Segment,
+    timeline::{Length, Part, Timelines},
 };
 use crate::{
     base::{
         Actor, Batch, Cx, Error, Result,
         gql::{self, ById, CxExt, Need},
     },
-    contact::{Identifier, Loaders},
+    contact::{Identifier, Loaders, TraitDefinition},
+    import::{self, Import},
+    job::Job,
     nudge::{self, Nudge, NudgeDelivery, NudgeVersion},
     posthog::{Metric, PosthogConnection},
+    privacy::Erasure,
+    segment,
     tenant::{ApiKey, AuditEntry, Issuer, Tenant},
 };
 
@@ -38,14 +46,18 @@ const IDS_MAX: usize = 100;
     desc = "The object's id, unique over all types."
 ))]
 pub enum Node {
+    Account(Account),
     ApiKey(ApiKey),
     AuditEntry(AuditEntry),
     Contact(Contact),
     DeadLetter(DeadLetter),
+    Erasure(Erasure),
     Event(Event),
     Identifier(Identifier),
     IdentityBlock(IdentityBlock),
+    Import(Import),
     Issuer(Issuer),
+    Job(Job),
     MergeProposal(MergeProposal),
     MergeRecord(MergeRecord),
     Metric(Metric),
@@ -54,43 +66,60 @@ pub enum Node {
     NudgeVersion(NudgeVersion),
     Operation(Operation),
     PosthogIntegration(PosthogConnection),
+    Segment(Segment),
+    Relationship(Relationship),
     Tenant(Tenant),
+    TraitDefinition(TraitDefinition),
 }
 
-/// One request's batches of rows that only `node` and `nodes` ask for by their ids.
+/// One request's batches of rows that `node` and `nodes` ask for by their ids, and of what stands at the roof.
 pub struct Found {
+    accounts: Batch<ById, Id<account::Entity>>,
     api_keys: Batch<ById, Id<api_key::Entity>>,
     audit_entries: Batch<ById, Id<audit_entry::Entity>>,
     blocks: Batch<ById, Id<identity_block::Entity>>,
     dead_letters: Batch<ById, Id<dead_letter::Entity>>,
     deliveries: Batch<ById, Id<nudge_delivery::Entity>>,
+    erasures: Batch<ById, Id<erasure::Entity>>,
     identifiers: Batch<ById, Id<contact_identifier::Entity>>,
     integrations: Batch<ById, Id<posthog_connection::Entity>>,
     issuers: Batch<ById, Id<issuer::Entity>>,
+    jobs: Batch<ById, Id<job::Entity>>,
     merges: Batch<ById, Id<merge_record::Entity>>,
     metrics: Batch<ById, Id<metric::Entity>>,
     operations: Batch<ById, Id<operation::Entity>>,
     proposals: Batch<ById, Id<merge_proposal::Entity>>,
+    relationships: Batch<ById, Id<relationship::Entity>>,
     tenants: Batch<ById, Id<tenant::Entity>>,
+    pub(super) timeline_lengths: Batch<Timelines, Length>,
+    pub(super) timelines: Batch<Timelines, Part>,
+    trait_definitions: Batch<ById, Id<trait_definition::Entity>>,
 }
 
 impl Found {
     pub fn new(cx: &Cx) -> Arc<Self> {
         let rows = || ById(cx.clone());
         Arc::new(Self {
+            accounts: Batch::new(rows()),
             api_keys: Batch::new(rows()),
             audit_entries: Batch::new(rows()),
             blocks: Batch::new(rows()),
             dead_letters: Batch::new(rows()),
             deliveries: Batch::new(rows()),
+            erasures: Batch::new(rows()),
             identifiers: Batch::new(rows()),
             integrations: Batch::new(rows()),
             issuers: Batch::new(rows()),
+            jobs: Batch::new(rows()),
             merges: Batch::new(rows()),
             metrics: Batch::new(rows()),
             operations: Batch::new(rows()),
             proposals: Batch::new(rows()),
+            relationships: Batch::new(rows()),
             tenants: Batch::new(rows()),
+            timeline_lengths: Batch::new(Timelines(cx.clone())),
+            timelines: Batch::new(Timelines(cx.clone())),
+            trait_definitions: Batch::new(rows()),
         })
     }
 }
@@ -127,7 +156,7 @@ impl NodeQuery {
     }
 }
 
-async fn find(ctx: &Context<'_>, id: &ID) -> async_graphql::Result<Option<Node>> {
+pub(super) async fn find(ctx: &Context<'_>, id: &ID) -> async_graphql::Result<Option<Node>> {
     let loaders = Loaders::of(ctx)?;
     if let Some(id) = ContactId::parse(id) {
         meets(ctx, gql::CONTACT_OR_OWN)?;
@@ -184,6 +213,36 @@ async fn find_more(ctx: &Context<'_>, id: &ID) -> async_graphql::Result<Option<N
     }
     if let Some(id) = Id::parse(id) {
         meets(ctx, gql::CONTACTS_READ)?;
+        let row = found.accounts.ask(id).await?;
+        return Ok(row.map(|row| Node::Account(row.into())));
+    }
+    if let Some(id) = Id::parse(id) {
+        meets(ctx, gql::CONTACTS_READ)?;
+        let row = found.relationships.ask(id).await?;
+        return Ok(row.map(|row| Node::Relationship(row.into())));
+    }
+    if let Some(id) = Id::parse(id) {
+        meets(ctx, gql::CONTACTS_READ)?;
+        let row = found.trait_definitions.ask(id).await?;
+        return Ok(row.map(|row| Node::TraitDefinition(row.into())));
+    }
+    if let Some(id) = Id::parse(id) {
+        meets(ctx, gql::CONTACTS_READ)?;
+        let row = found.jobs.ask(id).await?;
+        return Ok(row.map(|row| Node::Job(row.into())));
+    }
+    if let Some(id) = Id::<import::Named>::parse(id) {
+        meets(ctx, gql::CONTACTS_READ)?;
+        let row = found.jobs.ask(Id::from_uuid(id.uuid())).await?;
+        return Ok(row.and_then(Import::of).map(Node::Import));
+    }
+    if let Some(id) = Id::parse(id) {
+        meets(ctx, gql::PRIVACY_READ)?;
+        let row = found.erasures.ask(id).await?;
+        return Ok(row.map(|row| Node::Erasure(row.into())));
+    }
+    if let Some(id) = Id::parse(id) {
+        meets(ctx, gql::CONTACTS_READ)?;
         let row = found.merges.ask(id).await?;
         return Ok(row.map(|row| Node::MergeRecord(row.into())));
     }
@@ -196,6 +255,11 @@ async fn find_more(ctx: &Context<'_>, id: &ID) -> async_graphql::Result<Option<N
         meets(ctx, gql::CONTACTS_READ)?;
         let row = found.blocks.ask(id).await?;
         return Ok(row.map(|row| Node::IdentityBlock(row.into())));
+    }
+    if let Some(id) = Id::parse(id) {
+        meets(ctx, gql::SEGMENTS_READ)?;
+        let row = segment::Reads::of(ctx)?.segments.ask(id).await?;
+        return Ok(row.map(|row| Node::Segment(row.into())));
     }
     find_managed(ctx, found, id).await
 }

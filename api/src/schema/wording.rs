@@ -139,7 +139,7 @@ mod tests {
                 "Invalid value for argument \"input.events.0.event\", expected type \"String\"",
             ),
             (
-                "Invalid value for argument \"input\", unknown field \"secret\" of type \"TrackInput\"",
+                "Invalid value for argument \"input\", unknown field \"covert\" of type \"TrackInput\"",
                 "Invalid value for argument \"input\", unknown field \"…\" of type \"TrackInput\"",
             ),
             (
@@ -147,15 +147,15 @@ mod tests {
                 "Invalid value for argument \"orderBy.field\", enumeration type \"ContactOrderField\" does not contain the value \"…\"",
             ),
             (
-                "Variable \"$secret\" of type \"[ID!]!\" used in position expecting type \"Secret\"",
+                "Variable \"$covert\" of type \"[ID!]!\" used in position expecting type \"Secret\"",
                 "Variable \"…\" of type \"[ID!]!\" used in position expecting type \"…\"",
             ),
             (
-                "Variable secret is not defined.",
+                "Variable covert is not defined.",
                 "Variable … is not defined.",
             ),
             (
-                "Expected input type \"Int\", found {a: \"secret\"}.",
+                "Expected input type \"Int\", found {a: \"covert\"}.",
                 "Expected input type \"Int\", found ….",
             ),
             (
@@ -163,11 +163,11 @@ mod tests {
                 "Failed to parse \"Int\": Only integers are accepted",
             ),
             (
-                "Failed to parse \"X\": \"secret\" is bad",
+                "Failed to parse \"X\": \"covert\" is bad",
                 "the document does not fit the schema",
             ),
             (
-                "a new message about \"secret\"",
+                "a new message about \"covert\"",
                 "the document does not fit the schema",
             ),
             ("a fragment spreads itself", "a fragment spreads itself"),

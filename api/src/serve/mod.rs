@@ -40,7 +40,7 @@ use self::{
 use crate::{
     app::{App, RATELIMIT, RATELIMIT_POLICY},
     ingest::{self, Ingest},
-    telemetry,
+    telemetry, transfer,
     transport::{self, ForeignOrigin},
 };
 
@@ -75,6 +75,7 @@ pub fn router(app: &App) -> Router {
     Router::new()
         .merge(transport::router(app.clone()).layer(compression()))
         .merge(ingest::router(ingest))
+        .merge(transfer::router(app))
         .merge(health)
         .layer(cors(app))
         .layer(middleware::map_response(async |response| {
@@ -149,7 +150,9 @@ fn cors(app: &App) -> CorsLayer {
         .allow_credentials(AllowCredentials::predicate(|_, head| is_ingest(head)))
         .allow_methods(AllowMethods::list([
             Method::GET,
+            Method::HEAD,
             Method::POST,
+            Method::PUT,
             Method::OPTIONS,
         ]))
         .allow_headers(AllowHeaders::mirror_request())

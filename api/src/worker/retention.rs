@@ -5,8 +5,8 @@ use std::{collections::HashSet, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{
-    TenantId, consumer, dead_letter, event, event_message, event_retry, job, posthog_connection,
-    tenant,
+    TenantId, consumer, dead_letter, event, event_message, event_retry, posthog_connection,
+    schedule, tenant,
 };
 use sea_orm::{
     ColumnTrait, Condition, QueryFilter, QueryOrder, QuerySelect, Set,
@@ -84,19 +84,19 @@ async fn turn(env: &Arc<Env>) -> Result<usize> {
 async fn take(env: &Env, now: DateTime<Utc>) -> Result<bool> {
     let system = env.db.system();
     let row = system
-        .find::<job::Entity>()
-        .filter(job::Column::Name.eq(MODULE.name))
+        .find::<schedule::Entity>()
+        .filter(schedule::Column::Name.eq(MODULE.name))
         .one()
         .await?;
     match row {
         Some(row) if row.due_at > now => return Ok(false),
         Some(_) => {}
         None => {
-            let new = job::ActiveModel {
+            let new = schedule::ActiveModel {
                 name: Set(MODULE.name.to_owned()),
                 due_at: Set(now),
             };
-            let once = OnConflict::column(job::Column::Name)
+            let once = OnConflict::column(schedule::Column::Name)
                 .do_nothing()
                 .to_owned();
             system.insert_all(vec![new], once).await?;
@@ -110,14 +110,14 @@ async fn due_at(env: &Env, was: DateTime<Utc>, next: DateTime<Utc>) -> Result<bo
     let moved = env
         .db
         .system()
-        .update_many::<job::Entity>(|update| {
+        .update_many::<schedule::Entity>(|update| {
             update
-                .set(job::ActiveModel {
+                .set(schedule::ActiveModel {
                     due_at: Set(next),
                     ..Default::default()
                 })
-                .filter(job::Column::Name.eq(MODULE.name))
-                .filter(job::Column::DueAt.lte(was))
+                .filter(schedule::Column::Name.eq(MODULE.name))
+                .filter(schedule::Column::DueAt.lte(was))
         })
         .await?;
     Ok(!moved.is_empty())
@@ -183,18 +183,16 @@ async fn drop_months(env: &Env, now: DateTime<Utc>, read: LogPlace) -> Result<()
                 .limit(BATCH)
                 .to_owned();
             let deleted = system
-                .delete_many::<event_message::Entity>(|delete| {
-                    delete.filter(event_message::Column::EventId.in_subquery(some))
-                })
+                .delete_where::<event_message::Entity>(
+                    event_message::Column::EventId.in_subquery(some),
+                )
                 .await?;
             if deleted == 0 {
                 break;
             }
         }
         system
-            .delete_many::<dead_letter::Entity>(|delete| {
-                delete.filter(of_month(Expr::col(dead_letter::Column::EventId)))
-            })
+            .delete_where::<dead_letter::Entity>(of_month(Expr::col(dead_letter::Column::EventId)))
             .await?;
         system.drop_log_month(&month).await?;
         tracing::info!(month = %month.since.format("%Y-%m"), "a month of the log was dropped");

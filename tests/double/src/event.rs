@@ -1,6 +1,6 @@
 //! What capture accepted, and the rows that queries see of it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, Utc};
@@ -91,6 +91,17 @@ struct Identity {
     distinct_id: String,
 }
 
+impl Identity {
+    fn of(event: &Event) -> Self {
+        Self {
+            day: event.timestamp.date_naive(),
+            uuid: event.uuid,
+            event: event.event.clone(),
+            distinct_id: event.distinct_id.clone(),
+        }
+    }
+}
+
 /// Every accepted event, in the order of arrival.
 #[derive(Debug, Default)]
 pub(crate) struct EventLog {
@@ -103,12 +114,7 @@ pub(crate) struct EventLog {
 impl EventLog {
     pub(crate) fn push(&mut self, event: Event) {
         Arc::make_mut(&mut self.kinds).learn(&event.properties);
-        let identity = Identity {
-            day: event.timestamp.date_naive(),
-            uuid: event.uuid,
-            event: event.event.clone(),
-            distinct_id: event.distinct_id.clone(),
-        };
+        let identity = Identity::of(&event);
         let event = Arc::new(event);
         self.received.push(event.clone());
         let rows = Arc::make_mut(&mut self.rows);
@@ -118,6 +124,18 @@ impl EventLog {
         } else {
             rows[place] = event;
         }
+    }
+
+    /// Deletes the rows of these distinct ids; what was received stays in the record.
+    pub(crate) fn forget(&mut self, distinct_ids: &HashSet<&str>) {
+        let left = |event: &&Arc<Event>| !distinct_ids.contains(event.distinct_id.as_str());
+        let rows: Vec<Arc<Event>> = self.rows.iter().filter(left).cloned().collect();
+        self.places = rows
+            .iter()
+            .enumerate()
+            .map(|(place, event)| (Identity::of(event), place))
+            .collect();
+        self.rows = Arc::new(rows);
     }
 
     /// The number that the next event gets.

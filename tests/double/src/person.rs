@@ -1,6 +1,6 @@
 //! Persons: profiles, their distinct ids, merges and the merges that `PostHog` refuses.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -228,6 +228,20 @@ impl Persons {
             self.owners.insert(id.clone(), survivor);
             person.distinct_ids.push(id);
         }
+    }
+
+    /// Deletes the profiles behind the ids; gives all ids that they had.
+    pub(crate) fn delete(&mut self, ids: &[&str]) -> Vec<Vec<String>> {
+        let numbers: BTreeSet<u64> = ids
+            .iter()
+            .filter_map(|id| self.owners.get(*id).copied())
+            .collect();
+        let gone = numbers
+            .iter()
+            .filter_map(|number| Some(self.people.remove(number)?.distinct_ids));
+        let gone: Vec<Vec<String>> = gone.collect();
+        self.owners.retain(|_, number| !numbers.contains(number));
+        gone
     }
 
     fn warn(&mut self, kind: WarningKind, distinct_id: &str, other: &str) {

@@ -1,6 +1,6 @@
 //! The one project that the double stands for: what it was sent and what it was given.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
@@ -72,6 +72,18 @@ impl Project {
             persons.apply(&event);
             log.push(event);
         }
+    }
+
+    /// Deletes the persons behind these ids; says how many there were.
+    pub(crate) fn delete_persons(&self, ids: &[&str], with_events: bool) -> usize {
+        let mut state = self.state();
+        let State { log, persons, .. } = &mut *state;
+        let gone = Arc::make_mut(persons).delete(ids);
+        if with_events {
+            let ids: HashSet<&str> = gone.iter().flatten().map(String::as_str).collect();
+            log.forget(&ids);
+        }
+        gone.len()
     }
 
     /// A version 7 UUID for an event that came without one; unique by its number.

@@ -51,6 +51,17 @@ pub(crate) fn is_project(project: &Project, segment: &str) -> bool {
 }
 
 pub(crate) fn answer(project: &Project, exchange: &Exchange) -> Reply {
+    if exchange.method == Method::POST
+        && let [
+            "api",
+            "projects" | "environments",
+            id,
+            "persons",
+            "bulk_delete",
+        ] = exchange.segments().as_slice()
+    {
+        return delete_persons(project, exchange, id).unwrap_or_else(|refused| refused);
+    }
     if exchange.method != Method::GET {
         return Reply::method_not_allowed(&exchange.method);
     }
@@ -89,6 +100,23 @@ fn private(project: &Project, exchange: &Exchange, path: &[&str]) -> Result<Repl
         ["projects" | "environments", id, resource] => list(project, exchange, id, resource),
         _ => Err(Reply::not_found()),
     }
+}
+
+/// Deletes the persons behind `distinct_ids`, and with `delete_events` what they did.
+fn delete_persons(project: &Project, exchange: &Exchange, id: &str) -> Result<Reply, Reply> {
+    authorize(project, exchange, "person:write")?;
+    require_project(project, id)?;
+    let body = exchange.json().unwrap_or_default();
+    let ids: Vec<&str> = body["distinct_ids"]
+        .as_array()
+        .map(|ids| ids.iter().filter_map(Value::as_str).collect())
+        .unwrap_or_default();
+    let with_events = body["delete_events"] == Value::Bool(true);
+    let deleted = project.delete_persons(&ids, with_events);
+    Ok(Reply::json(
+        202,
+        &json!({"persons_found": deleted, "persons_deleted": deleted, "events_queued_for_deletion": with_events}),
+    ))
 }
 
 fn require_project(project: &Project, id: &str) -> Result<(), Reply> {

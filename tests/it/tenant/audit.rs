@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use api::{schema, tenant};
+use api::{import, schema, tenant};
 use chrono::TimeDelta;
 use entity::{Id, audit_entry, dead_letter};
 use sea_orm::{ColumnTrait as _, QueryFilter as _, Set};
@@ -19,11 +19,15 @@ use crate::{contact::upsert, rows};
 /// Mutations that tell what happened, by the million; the event log holds them, with their source. Everything else manages,
 /// and stands in [`MANAGING`].
 const TELLING: &[&str] = &[
+    "accountUpsert",
     "alias",
+    "consentSet",
     "contactUpdate",
     "contactUpsert",
     "identify",
     "nudgeInteractionsRecord",
+    "relationshipEnd",
+    "relationshipSet",
     "track",
     "trackBatch",
 ];
@@ -52,8 +56,20 @@ const MANAGING: &[(&str, &str)] = &[
         r#"(input: {contactId: "<CONTACT>"}) { contact { id } userErrors { message } }"#,
     ),
     (
+        "contactExport",
+        r#"(input: {contactId: "<CONTACT>"}) { job { id } userErrors { message } }"#,
+    ),
+    (
+        "jobCancel",
+        r#"(input: {id: "<CONTACTEXPORT>"}) { job { id } userErrors { message } }"#,
+    ),
+    (
         "contactTokenCreate",
         r#"(input: {contactId: "<CONTACT>"}) { token userErrors { message } }"#,
+    ),
+    (
+        "contactErase",
+        r#"(input: {contactId: "<CONTACT>"}) { erasure { id } userErrors { message } }"#,
     ),
     (
         "deadLetterReplay",
@@ -69,7 +85,7 @@ const MANAGING: &[(&str, &str)] = &[
     ),
     (
         "identityPolicySave",
-        r#"(input: {proofRequired: false}) { userErrors { message } }"#,
+        "(input: {proofRequired: false}) { userErrors { message } }",
     ),
     (
         "identityProofSecretRotate",
@@ -82,6 +98,14 @@ const MANAGING: &[(&str, &str)] = &[
     (
         "mergeProposalReject",
         r#"(input: {id: "<PROPOSAL2>"}) { mergeProposal { id } userErrors { message } }"#,
+    ),
+    (
+        "importCreate",
+        r#"(input: {format: CSV, columns: [{name: "mail", target: EMAIL}]}) { import { id } userErrors { message } }"#,
+    ),
+    (
+        "importApply",
+        r#"(input: {id: "<CHECKED>"}) { import { id } userErrors { message } }"#,
     ),
     (
         "issuerSave",
@@ -126,6 +150,30 @@ const MANAGING: &[(&str, &str)] = &[
     (
         "posthogDisconnect",
         r#"(input: {id: "<POSTHOGCONNECT>"}) { disconnectedId userErrors { message } }"#,
+    ),
+    (
+        "segmentSave",
+        r#"(input: {key: "vips"}) { segment { id } userErrors { message } }"#,
+    ),
+    (
+        "segmentMembersAdd",
+        r#"(input: {id: "<SEGMENTSAVE>", contactIds: ["<CONTACT>"]}) { segment { id } userErrors { message } }"#,
+    ),
+    (
+        "segmentMembersRemove",
+        r#"(input: {id: "<SEGMENTSAVE>", contactIds: ["<CONTACT>"]}) { segment { id } userErrors { message } }"#,
+    ),
+    (
+        "segmentDelete",
+        r#"(input: {id: "<SEGMENTSAVE>"}) { deletedId userErrors { message } }"#,
+    ),
+    (
+        "traitDefinitionSave",
+        r#"(input: {key: "plan", type: STRING}) { traitDefinition { id } userErrors { message } }"#,
+    ),
+    (
+        "traitSchemaSave",
+        "(input: {locked: true}) { traitSchema { lockedAt } userErrors { message } }",
     ),
     (
         "tenantCreate",
@@ -192,6 +240,25 @@ async fn letter(tenant: &Tenant) -> anyhow::Result<(String, String)> {
             Ok((contact.id.to_string(), letter.id.to_string()))
         })
         .await?)
+}
+
+/// An import that was checked, and waits to be applied.
+async fn checked_import(kit: &Kit, tenant: &Tenant) -> anyhow::Result<String> {
+    let create = "mutation { importCreate(input: {format: CSV, columns: [{name: \"mail\", target: EMAIL}]}) { import { id } } }";
+    let made = kit.gql(&tenant.secret_key, create, json!({})).await;
+    let id = made["data"]["importCreate"]["import"]["id"]
+        .as_str()
+        .unwrap();
+    let job = Id::from_uuid(Id::<import::Named>::parse(id).unwrap().uuid());
+    tenant
+        .cx
+        .write(async |tx| {
+            import::append(tx, job, 0, b"mail\n").await?;
+            import::complete(tx, job).await
+        })
+        .await?;
+    kit.app.worker.drain().await?;
+    Ok(id.to_owned())
 }
 
 /// A merge that waits for a person.
@@ -284,6 +351,7 @@ async fn every_mutation_that_manages_writes_one_entry_and_no_secret() -> anyhow:
             proposal(&kit, &acme, "p2").await?,
         ];
         let mut ids = BTreeMap::from([
+            ("<CHECKED>".to_owned(), checked_import(&kit, &acme).await?),
             ("<OTHER>".to_owned(), other),
             ("<PROPOSAL>".to_owned(), proposals[0].clone()),
             ("<PROPOSAL2>".to_owned(), proposals[1].clone()),

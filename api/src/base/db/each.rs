@@ -4,13 +4,14 @@ use entity::TenantOwned;
 use sea_orm::{
     Condition, Order, QueryFilter, Value,
     sea_query::{
-        Alias, ArrayType, Expr, ExprTrait, Func, IntoCondition, JoinType, Query, SelectStatement,
-        extension::postgres::PgFunc,
+        Alias, ArrayType, Asterisk, Expr, ExprTrait, Func, IntoCondition, JoinType, Query,
+        SelectStatement, extension::postgres::PgFunc,
     },
 };
 use uuid::Uuid;
 
 use super::{Rows, Scope, scope::key};
+use crate::base::timeline::named_besides;
 
 /// The keys as a table; its one column's name is both databases' own.
 const KEYS: &str = "key";
@@ -149,6 +150,76 @@ impl Scope {
             select,
             rows: FIRST,
         }
+    }
+
+    /// As [`Scope::first_of_members`], of a table that is known by its names: itself, its contact, and the column by which a row
+    /// that names two contacts of one family is that one's alone. The root alone is selected.
+    pub fn first_of_named(
+        &self,
+        members: &SelectStatement,
+        (table, contact, unless): (&'static str, &'static str, Option<&'static str>),
+        narrow: Condition,
+        order: &[(&'static str, Order)],
+        limit: u64,
+    ) -> EachSelect {
+        let column = |name: &'static str| (Alias::new(table), Alias::new(name));
+        let mut of_member = Query::select();
+        of_member
+            .from(Alias::new(table))
+            .and_where(Expr::col(column("tenant_id")).eq(Expr::value(self.tenant())))
+            .and_where(Expr::col(column(contact)).eq(Expr::col((MEMBERS, MEMBER))))
+            .limit(limit);
+        if !narrow.is_empty() {
+            of_member.cond_where(narrow);
+        }
+        if let Some(unless) = unless {
+            let root = Expr::col((MEMBERS, ROOT));
+            let besides = named_besides(members, root, Expr::col(column(unless)));
+            of_member.and_where(besides.not());
+        }
+        for (name, direction) in order {
+            of_member.order_by(column(name), direction.clone());
+        }
+        let mut select = Query::select();
+        select
+            .column((MEMBERS, ROOT))
+            .from_subquery(members.clone(), MEMBERS);
+        if self.place().db().is_postgres() {
+            of_member.column((Alias::new(table), Asterisk));
+            select.join_lateral(JoinType::InnerJoin, of_member, FIRST, Expr::cust("TRUE"));
+        } else {
+            of_member.column(column("id"));
+            let found = Expr::col((FIRST, Alias::new("id"))).in_subquery(of_member);
+            select.join_as(JoinType::InnerJoin, Alias::new(table), FIRST, found);
+        }
+        EachSelect {
+            select,
+            rows: FIRST,
+        }
+    }
+
+    /// As [`Scope::count_of_members`], of a table that is known by its names.
+    pub fn count_of_named(
+        &self,
+        members: &SelectStatement,
+        (table, contact, unless): (&'static str, &'static str, Option<&'static str>),
+        narrow: Condition,
+    ) -> SelectStatement {
+        let column = |name: &'static str| Expr::col((Alias::new(table), Alias::new(name)));
+        let besides = unless
+            .map(|unless| named_besides(members, Expr::col((MEMBERS, ROOT)), column(unless)).not());
+        let theirs = Condition::all()
+            .add(column("tenant_id").eq(Expr::value(self.tenant())))
+            .add(column(contact).eq(Expr::col((MEMBERS, MEMBER))))
+            .add_option(besides)
+            .add_option(Some(narrow).filter(|narrow| !narrow.is_empty()));
+        Query::select()
+            .column((MEMBERS, ROOT))
+            .expr(column("id").count())
+            .from_subquery(members.clone(), MEMBERS)
+            .join(JoinType::InnerJoin, Alias::new(table), theirs)
+            .group_by_col((MEMBERS, ROOT))
+            .to_owned()
     }
 
     /// How many rows that meet `narrow` each root has, over its `members`: the root, and the number. Roots without any are left

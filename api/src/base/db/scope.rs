@@ -5,7 +5,7 @@ use sea_orm::{
     ColumnTrait, DatabaseExecutor, DatabaseTransaction, DbErr, EntityTrait, FromQueryResult,
     Iterable, ModelTrait, PaginatorTrait, PrimaryKeyToColumn, QueryFilter, QueryOrder, QuerySelect,
     QueryTrait, Select, TryGetableMany,
-    sea_query::{Alias, Expr, ExprTrait, Query, SelectStatement},
+    sea_query::{Alias, Expr, ExprTrait, LockType, Query, SelectStatement},
 };
 
 use super::{Db, Fence};
@@ -121,7 +121,7 @@ impl Scope {
 }
 
 /// The id column: every tenant table has exactly one key, its `Id`.
-pub(in crate::base) fn key<E: EntityTrait>() -> E::Column {
+pub(crate) fn key<E: EntityTrait>() -> E::Column {
     E::PrimaryKey::iter()
         .next()
         .expect("a table has a key")
@@ -180,6 +180,14 @@ impl<E: EntityTrait> Rows<'_, E> {
     pub fn locked(mut self) -> Self {
         if self.place.db().is_postgres() {
             self.select = self.select.lock_exclusive();
+        }
+        self
+    }
+    /// Keeps the rows from being changed until the transaction ends, by one holder at a time; others may point at them. SQLite has
+    /// one writer and needs no lock.
+    pub fn guarded(mut self) -> Self {
+        if self.place.db().is_postgres() {
+            self.select = self.select.lock(LockType::NoKeyUpdate);
         }
         self
     }

@@ -2,7 +2,8 @@
 
 use sea_orm::{
     ActiveModelBehavior, ActiveModelTrait, DatabaseExecutor, DatabaseTransaction, DbErr,
-    DeleteMany, EntityTrait, IntoActiveModel, Select, UpdateMany, sea_query::OnConflict,
+    EntityTrait, IntoActiveModel, QueryFilter, Select, UpdateMany,
+    sea_query::{IntoCondition, OnConflict},
 };
 
 use super::{Db, Fence, Rows, scope::Place};
@@ -72,12 +73,12 @@ impl System {
         self.write(async |conn| update.exec_with_returning(&conn).await)
             .await
     }
-    /// Deletes the rows that `narrow` leaves; says how many.
-    pub async fn delete_many<E: EntityTrait>(
+    /// Deletes every row that meets `which`; says how many.
+    pub async fn delete_where<E: EntityTrait>(
         &self,
-        narrow: impl FnOnce(DeleteMany<E>) -> DeleteMany<E> + Send,
+        which: impl IntoCondition + Send,
     ) -> Result<u64> {
-        let delete = narrow(E::delete_many());
+        let delete = E::delete_many().filter(which);
         self.write(async |conn| Ok(delete.exec(&conn).await?.rows_affected))
             .await
     }

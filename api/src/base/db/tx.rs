@@ -14,9 +14,9 @@ use entity::{ContactId, EventId, Id, TenantOwned, contact_identifier, event, eve
 use sea_orm::{
     ActiveModelBehavior, ActiveModelTrait,
     ActiveValue::NotSet,
-    ColumnTrait, ConnectionTrait, DatabaseExecutor, EntityTrait, IntoActiveModel, QueryFilter, Set,
-    UpdateMany,
-    sea_query::{Alias, Expr, ExprTrait, IntoCondition, OnConflict, Query},
+    ColumnTrait, ConnectionTrait, DatabaseExecutor, DeleteMany, EntityTrait, IntoActiveModel,
+    QueryFilter, Set, UpdateMany,
+    sea_query::{Alias, Expr, ExprTrait, OnConflict, Query},
 };
 
 use super::{
@@ -24,8 +24,8 @@ use super::{
     scope::{Place, key},
 };
 use crate::base::{
-    CAUSATION_DEPTH_MAX, Clock, Env, Held, Ids, Module, NewEvent, REVOCATIONS, Result, Rng,
-    cx::Asker, event::partition,
+    CAUSATION_DEPTH_MAX, Clock, Env, Held, Ids, Memory, Module, NewEvent, REVOCATIONS, Result, Rng,
+    Secrets, cx::Asker, event::partition,
 };
 
 /// Rows an insert statement may hold: both databases bound the parameters of one statement.
@@ -38,7 +38,9 @@ pub struct Tx {
     clock: Clock,
     ids: Ids,
     rng: Rng,
+    secrets: Secrets,
     asker: Arc<Asker>,
+    memory: Arc<Memory>,
     modules: &'static [&'static Module],
     emitted: AtomicBool,
     revoked: AtomicBool,
@@ -58,7 +60,9 @@ impl Tx {
             clock: env.clock.clone(),
             ids: env.ids.clone(),
             rng: env.rng.clone(),
+            secrets: env.secrets.clone(),
             asker,
+            memory: Arc::clone(&env.memory),
             modules: env.modules,
             emitted: AtomicBool::new(false),
             revoked: AtomicBool::new(false),
@@ -101,6 +105,9 @@ impl Tx {
     pub(in crate::base) fn asker(&self) -> &Asker {
         &self.asker
     }
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
     /// Every room's declaration.
     pub const fn modules(&self) -> &'static [&'static Module] {
         self.modules
@@ -111,6 +118,9 @@ impl Tx {
     }
     pub const fn rng(&self) -> &Rng {
         &self.rng
+    }
+    pub const fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
     /// Inserts a row as this tenant's, whatever tenant it named.
     pub async fn insert<A>(&self, mut row: A) -> Result<<A::Entity as EntityTrait>::Model>
@@ -166,16 +176,6 @@ impl Tx {
         let mine = E::update_many().filter(E::TENANT.eq(self.tenant()));
         Ok(narrow(mine).exec(&self.conn()).await?.rows_affected)
     }
-    /// Deletes every row of this tenant that meets `which`; says how many.
-    pub async fn delete_where<E: TenantOwned>(
-        &self,
-        which: impl IntoCondition + Send,
-    ) -> Result<u64> {
-        let mine = E::delete_many()
-            .filter(E::TENANT.eq(self.tenant()))
-            .filter(which.into_condition());
-        Ok(mine.exec(&self.conn()).await?.rows_affected)
-    }
     pub async fn delete<E: TenantOwned>(&self, id: Id<E>) -> Result<bool> {
         let mine = E::delete_many()
             .filter(E::TENANT.eq(self.tenant()))
@@ -187,6 +187,14 @@ impl Tx {
             .filter(E::TENANT.eq(self.tenant()))
             .filter(key::<E>().is_in(ids.iter().copied()));
         Ok(mine.exec(&self.conn()).await?.rows_affected)
+    }
+    /// Deletes every row of this tenant that `narrow` leaves; says how many.
+    pub async fn delete_where<E: TenantOwned>(
+        &self,
+        narrow: impl FnOnce(DeleteMany<E>) -> DeleteMany<E> + Send,
+    ) -> Result<u64> {
+        let mine = E::delete_many().filter(E::TENANT.eq(self.tenant()));
+        Ok(narrow(mine).exec(&self.conn()).await?.rows_affected)
     }
     /// Gives `to` those rows of a room that the identifiers caused and that belong to one of `from`; says how many.
     pub async fn reassign(

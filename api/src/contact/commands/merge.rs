@@ -382,8 +382,10 @@ async fn approve_merge(tx: &Tx, proposal: &merge_proposal::Model) -> Result<()> 
     let contacts = [proposal.contact_a_id, proposal.contact_b_id];
     let hand = by_hand(tx, Mode::Review, None);
     let mut graph = Graph::around(tx, &contacts).await?;
-    tx.delete_where::<contact_cannot_link::Entity>(Column::ProposalId.eq(proposal.id))
-        .await?;
+    tx.delete_where::<contact_cannot_link::Entity>(|delete| {
+        delete.filter(Column::ProposalId.eq(proposal.id))
+    })
+    .await?;
     graph.let_together(&[(proposal.a_id, proposal.b_id)]);
     graph.settle(tx, &hand).await?;
     if graph.root(contacts[0]) != graph.root(contacts[1]) {

@@ -14,7 +14,10 @@ use uuid::Uuid;
 use super::{Incoming, Placed, TraitChanges};
 use crate::{
     base::{Result, Tx},
-    contact::rules::{Weight, filterable},
+    contact::{
+        rules::{Weight, filterable},
+        traits::{definitions, rank},
+    },
 };
 
 impl TraitChanges {
@@ -56,6 +59,7 @@ pub(super) async fn save(
     let mut winners: HashMap<(ContactId, String), Observation> = HashMap::new();
     let mut spells: BTreeMap<Said, Spell> = BTreeMap::new();
     let mut profiled = profiled(tx, touches, placed).await?;
+    let definitions = definitions(tx).await?;
     for ((touch, placed), event) in touches.iter().zip(placed).zip(ids) {
         let Some(contact) = placed.contact else {
             continue;
@@ -75,10 +79,15 @@ pub(super) async fn save(
         let said_by = said_by(touch, *event);
         let said = set
             .iter()
-            .map(|(key, value)| (key, value.clone(), 1))
-            .chain(set_once.iter().map(|(key, value)| (key, value.clone(), 0)))
-            .chain(unset.iter().map(|key| (key, Value::Null, 1)));
-        for (key, value, rank) in said {
+            .map(|(key, value)| (key, value.clone(), true))
+            .chain(
+                set_once
+                    .iter()
+                    .map(|(key, value)| (key, value.clone(), false)),
+            )
+            .chain(unset.iter().map(|key| (key, Value::Null, true)));
+        for (key, value, outright) in said {
+            let rank = rank(definitions.known.get(key), touch.source, outright);
             let new = Observation {
                 value,
                 weight: Weight {
@@ -133,7 +142,7 @@ async fn observe(tx: &Tx, spells: BTreeMap<Said, Spell>) -> Result<()> {
     let mut rows: Vec<_> = spells
         .into_iter()
         .map(|((contact, identifier, key, text, rank, source), spell)| {
-            let identifier = identifier.map(|id| id.uuid());
+            let identifier = identifier.map(Id::uuid);
             let named = json!([contact.uuid(), identifier, key, text, rank, source]);
             trait_observation::ActiveModel {
                 id: Set(tx.new_id()),
@@ -229,8 +238,10 @@ pub(super) async fn recompute(tx: &Tx, root: ContactId) -> Result<()> {
             })
             .or_insert(new);
     }
-    tx.delete_where::<contact_trait::Entity>(contact_trait::Column::ContactId.eq(root))
-        .await?;
+    tx.delete_where::<contact_trait::Entity>(|delete| {
+        delete.filter(contact_trait::Column::ContactId.eq(root))
+    })
+    .await?;
     upsert(tx, winners).await
 }
 

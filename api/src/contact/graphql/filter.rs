@@ -12,16 +12,20 @@ use sea_orm::{
     ColumnTrait, Condition,
     sea_query::{Expr, ExprTrait, Func, SelectStatement},
 };
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::types::ContactStatus;
 use crate::{
     base::{
-        Error, Result, Scope,
+        Actor, Error, Result, Scope,
         filter::{Among, DateTimeFilter, StringFilter, like},
         storable, storable_json,
     },
-    contact::rules::{filterable, normalize},
+    contact::{
+        rules::{filterable, normalize},
+        traits::readable,
+    },
 };
 use events::ContactEventsFilter;
 pub use events::EventFilter;
@@ -75,45 +79,62 @@ pub struct ContactStatusFilter {
 
 /// What a trait must be. All operators given must hold. Texts, numbers and booleans can be compared; of a text the
 /// first 256 characters are searched.
-#[derive(Clone, Debug, InputObject)]
+#[derive(Clone, Debug, PartialEq, InputObject, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TraitFilter {
     /// The trait's name.
     #[graphql(validator(max_length = 200))]
     pub key: String,
     /// Is this text, number or boolean; null: is not set.
+    #[serde(default, skip_serializing_if = "MaybeUndefined::is_undefined")]
     pub eq: MaybeUndefined<Json<Value>>,
     /// Is not this text, number or boolean, or is not set; null: is set.
+    #[serde(default, skip_serializing_if = "MaybeUndefined::is_undefined")]
     pub ne: MaybeUndefined<Json<Value>>,
     /// Is one of these; at most 100.
     #[graphql(validator(max_items = 100))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub r#in: Option<Vec<Json<Value>>>,
     /// Is none of these, or is not set; at most 100.
     #[graphql(validator(max_items = 100))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_in: Option<Vec<Json<Value>>>,
     /// Holds this text; upper and lower case are the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contains: Option<String>,
     /// Starts with this text; upper and lower case are the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub starts_with: Option<String>,
     /// Is set, or is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exists: Option<bool>,
     /// Is a number greater than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gt: Option<f64>,
     /// Is a number of at least this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gte: Option<f64>,
     /// Is a number less than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lt: Option<f64>,
     /// Is a number of at most this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lte: Option<f64>,
 }
 
 impl ContactFilter {
-    /// The condition on the table `contact`.
-    pub fn condition(self, scope: &Scope) -> Result<Condition> {
+    /// The condition on the table `contact`, as `actor` may ask it.
+    pub fn condition(self, scope: &Scope, actor: &Actor) -> Result<Condition> {
         let mut operators = 0;
-        self.within(scope, DEPTH_MAX, &mut operators)
+        self.within((scope, actor), DEPTH_MAX, &mut operators)
     }
 
-    fn within(self, scope: &Scope, depth: usize, operators: &mut usize) -> Result<Condition> {
+    fn within(
+        self,
+        (scope, actor): (&Scope, &Actor),
+        depth: usize,
+        operators: &mut usize,
+    ) -> Result<Condition> {
         use contact::Column;
         let depth = deeper(depth)?;
         let before = *operators;
@@ -143,14 +164,14 @@ impl ContactFilter {
         }
         if let Some(filter) = self.r#trait {
             *operators += filter.operators();
-            all = all.add(filter.condition(scope)?);
+            all = all.add(filter.condition(scope, actor)?);
         }
         if let Some(filter) = self.events {
             *operators += filter.operators();
             all = all.add(filter.condition(scope));
         }
         let mut each = |filters: Vec<Self>| -> Result<Vec<Condition>> {
-            let part = |filter: Self| filter.within(scope, depth, operators);
+            let part = |filter: Self| filter.within((scope, actor), depth, operators);
             filters.into_iter().map(part).collect()
         };
         let and = each(self.and.unwrap_or_default())?;
@@ -234,7 +255,8 @@ fn identified(scope: &Scope, kind: Kind, filter: StringFilter) -> Condition {
 }
 
 impl TraitFilter {
-    fn operators(&self) -> usize {
+    /// How many operators it names.
+    pub fn operators(&self) -> usize {
         [
             !self.eq.is_undefined(),
             !self.ne.is_undefined(),
@@ -253,7 +275,15 @@ impl TraitFilter {
         .count()
     }
 
-    fn condition(self, scope: &Scope) -> Result<Condition> {
+    fn condition(self, scope: &Scope, actor: &Actor) -> Result<Condition> {
+        let (mut rows, among) = self.rows(scope)?;
+        // What the caller may not see is not set, to it.
+        rows.cond_where(readable(scope, actor, contact_trait::Column::Key));
+        Ok(related(&rows, contact_trait::Column::ContactId, among))
+    }
+
+    /// The rows of `contact_trait` that it is about, and what it asks of them.
+    pub fn rows(self, scope: &Scope) -> Result<(SelectStatement, Among)> {
         use contact_trait::Column;
         let mut among = Among::default();
         let any_of = |values: Vec<Json<Value>>| -> Result<Condition> {
@@ -304,7 +334,7 @@ impl TraitFilter {
         }
         let mut rows = scope.subquery::<contact_trait::Entity>();
         rows.and_where(Column::Key.eq(storable(self.key)));
-        Ok(related(&rows, Column::ContactId, among))
+        Ok((rows, among))
     }
 }
 

@@ -7,13 +7,23 @@ use std::{
 };
 
 use async_graphql::{Context, dataloader::Loader};
-use entity::{ContactId, EventId, Id, contact, contact_identifier, event, merge_record};
+use entity::{
+    ContactId, EventId, Id, consent, contact, contact_identifier, contact_trait, event,
+    merge_record, relationship, touchpoint, trait_observation,
+};
 use sea_orm::Condition;
 use serde_json::{Map, Value};
 
 use crate::{
     base::{Batch, Cx, Error, FromEnd, Result, gql::ById},
-    contact::queries::{self, EventsWanted},
+    contact::{
+        account::{AccountsOf, MemberCount, MemberCounts, MembersEnd, MembersEnds},
+        consent as consents,
+        lists::Lists,
+        queries::{self, EventsWanted},
+        relationship::{Walk, Walks},
+        traits::readable,
+    },
 };
 
 /// One request's batches. Holds the request's [`Cx`], so a batch never mixes tenants.
@@ -27,6 +37,15 @@ pub struct Loaders {
     pub events_by_id: Batch<ById, EventId>,
     pub identifiers_by_id: Batch<ById, Id<contact_identifier::Entity>>,
     pub merges: Batch<Merges, ContactId>,
+    pub(in crate::contact) consents: Batch<Consents, ContactId>,
+    pub(in crate::contact) consent_history: Lists<consent::Entity>,
+    pub(in crate::contact) touchpoints: Lists<touchpoint::Entity>,
+    pub(in crate::contact) observations: Lists<trait_observation::Entity>,
+    pub(in crate::contact) relationships: Lists<relationship::Entity>,
+    pub(in crate::contact) walks: Batch<Walks, Walk>,
+    pub(in crate::contact) accounts: Batch<AccountsOf, ContactId>,
+    pub(in crate::contact) members: Batch<MembersEnds, MembersEnd>,
+    pub(in crate::contact) member_counts: Batch<MemberCounts, MemberCount>,
 }
 
 impl Loaders {
@@ -41,6 +60,15 @@ impl Loaders {
             events_by_id: Batch::new(ById(cx.clone())),
             identifiers_by_id: Batch::new(ById(cx.clone())),
             merges: Batch::new(Merges(cx.clone())),
+            consents: Batch::new(Consents(cx.clone())),
+            consent_history: Lists::new(cx),
+            touchpoints: Lists::new(cx),
+            observations: Lists::new(cx),
+            relationships: Lists::new(cx),
+            walks: Batch::new(Walks(cx.clone())),
+            accounts: Batch::new(AccountsOf(cx.clone())),
+            members: Batch::new(MembersEnds(cx.clone())),
+            member_counts: Batch::new(MemberCounts(cx.clone())),
         })
     }
     /// The request's own.
@@ -108,7 +136,7 @@ impl Loader<ContactId> for Identifiers {
     }
 }
 
-/// Each root's traits.
+/// Each root's traits, as far as the caller may see them.
 pub struct Traits(Cx);
 
 impl Loader<ContactId> for Traits {
@@ -116,11 +144,25 @@ impl Loader<ContactId> for Traits {
     type Error = Arc<Error>;
 
     async fn load(&self, roots: &[ContactId]) -> Loaded<ContactId, Arc<Map<String, Value>>> {
-        let traits = queries::traits(&self.0.db(), roots).await?;
+        let scope = self.0.db();
+        let visible = readable(&scope, self.0.actor(), contact_trait::Column::Key);
+        let traits = queries::traits_among(&scope, roots, visible).await?;
         Ok(traits
             .into_iter()
             .map(|(root, traits)| (root, Arc::new(traits)))
             .collect())
+    }
+}
+
+/// How each root stands: what it allows.
+pub(in crate::contact) struct Consents(Cx);
+
+impl Loader<ContactId> for Consents {
+    type Value = Vec<consent::Model>;
+    type Error = Arc<Error>;
+
+    async fn load(&self, roots: &[ContactId]) -> Loaded<ContactId, Vec<consent::Model>> {
+        Ok(consents::current(&self.0.db(), roots).await?)
     }
 }
 

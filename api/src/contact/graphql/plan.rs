@@ -17,10 +17,14 @@ use uuid::Uuid;
 
 use crate::{
     base::{
-        Cells, Read, Scope,
+        Actor, Cells, Read, Scope,
         plan::{Arguments, Asked, Compiled, Field, Given, Json, Run},
     },
-    contact::{rules::name_in, touch::Touch},
+    contact::{
+        rules::name_in,
+        touch::{Touch, TouchKind},
+        traits::readable,
+    },
 };
 
 /// A field of `Contact` that is the contact's own.
@@ -64,6 +68,7 @@ pub enum AttributionPart {
 pub enum TouchPart {
     Typename,
     At,
+    Kind,
     Text(fn(&Touch) -> Option<&str>),
     ClickIds,
 }
@@ -144,6 +149,7 @@ impl TouchPart {
         Some(match asked.name() {
             "__typename" => Self::Typename,
             "at" => Self::At,
+            "kind" => Self::Kind,
             "source" => Self::Text(|touch| touch.source.as_deref()),
             "medium" => Self::Text(|touch| touch.medium.as_deref()),
             "campaign" => Self::Text(|touch| touch.campaign.as_deref()),
@@ -153,6 +159,7 @@ impl TouchPart {
             "referrerDomain" => Self::Text(|touch| touch.referring_domain.as_deref()),
             "landingUrl" => Self::Text(|touch| touch.landing_url.as_deref()),
             "referralCode" => Self::Text(|touch| touch.referral_code.as_deref()),
+            "qrCode" => Self::Text(|touch| touch.qr.as_deref()),
             "clickIds" => Self::ClickIds,
             _ => return None,
         })
@@ -200,7 +207,7 @@ impl ContactNeeds {
     }
 
     /// The statements that read what hangs on `roots`; [`ContactRows::gather`] takes their rows.
-    pub fn reads(self, scope: &Scope, roots: &[Uuid]) -> Vec<Read> {
+    pub fn reads(self, scope: &Scope, actor: &Actor, roots: &[Uuid]) -> Vec<Read> {
         let mut reads = Vec::with_capacity(2);
         if self.identifiers {
             use contact_identifier::{Column, Entity};
@@ -226,6 +233,7 @@ impl ContactNeeds {
             let rows = scope
                 .find::<Entity>()
                 .filter(scope.is_one_of::<Entity>(Column::ContactId, roots))
+                .filter(readable(scope, actor, Column::Key))
                 .select_only()
                 .columns([Column::ContactId, Column::Key, Column::Value]);
             reads.push(scope.read(rows.as_query()));
@@ -417,9 +425,20 @@ fn write_touch(
     json.object(fields, given, |json, part| match part {
         TouchPart::Typename => json.plain("Touch"),
         TouchPart::At => json.instant(at),
+        TouchPart::Kind => json.plain(touch_kind(touch.kind())),
         TouchPart::Text(text) => json.value(&text(&touch)),
         TouchPart::ClickIds => json.json(&serde_json::to_value(&touch.click_ids).ok()?),
     })
+}
+
+/// As the schema's enum has it.
+const fn touch_kind(kind: TouchKind) -> &'static str {
+    match kind {
+        TouchKind::Qr => "QR",
+        TouchKind::Referral => "REFERRAL",
+        TouchKind::Campaign => "CAMPAIGN",
+        TouchKind::Referrer => "REFERRER",
+    }
 }
 
 /// Whose rows are which root's: itself, and those it absorbed.

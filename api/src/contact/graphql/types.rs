@@ -8,7 +8,7 @@ use entity::{
     contact,
     contact_identifier::{self, Kind, Verification},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
@@ -33,8 +33,9 @@ pub enum ContactStatus {
 }
 
 /// What an identifier is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, Serialize, Deserialize)]
 #[graphql(remote = "Kind")]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum IdentifierKind {
     /// The person's id in the tenant's own product.
     ExternalId,
@@ -49,8 +50,9 @@ pub enum IdentifierKind {
 }
 
 /// Who says that an identifier is the contact's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, Serialize, Deserialize)]
 #[graphql(remote = "Verification")]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum IdentifierVerification {
     /// A browser, which may say anything.
     Claimed,
@@ -109,11 +111,27 @@ impl Attribution {
     }
 }
 
+/// What brought a visitor, the most telling of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "touch::TouchKind")]
+pub enum TouchKind {
+    /// A printed code that was scanned.
+    Qr,
+    /// Somebody's referral.
+    Referral,
+    /// A campaign, or an ad by its click id.
+    Campaign,
+    /// A link on another site.
+    Referrer,
+}
+
 /// The campaign, the referrer and the referral behind one visit.
 #[derive(SimpleObject)]
-struct Touch {
+pub struct Touch {
     /// When it happened.
     at: Instant,
+    /// What brought the visitor, the most telling of it.
+    kind: TouchKind,
     /// `utm_source`.
     source: Option<String>,
     /// `utm_medium`.
@@ -132,15 +150,21 @@ struct Touch {
     landing_url: Option<String>,
     /// Code of the referral that brought the visitor.
     referral_code: Option<String>,
+    /// `qr` of the page's URL: the printed code that was scanned.
+    qr_code: Option<String>,
     /// The ad networks' click ids, by the name of their parameter: `{"gclid": "…"}`.
     click_ids: Json<BTreeMap<String, String>>,
 }
 
 impl Touch {
     fn read(stored: Option<&Value>, at: Option<DateTime<Utc>>) -> Option<Self> {
-        let stored = touch::Touch::deserialize(stored?).unwrap_or_default();
-        Some(Self {
-            at: at?.into(),
+        Some(Self::of(stored?, at?))
+    }
+    pub(in crate::contact) fn of(stored: &Value, at: DateTime<Utc>) -> Self {
+        let stored = touch::Touch::deserialize(stored).unwrap_or_default();
+        Self {
+            at: at.into(),
+            kind: stored.kind().into(),
             source: stored.source,
             medium: stored.medium,
             campaign: stored.campaign,
@@ -150,8 +174,9 @@ impl Touch {
             referrer_domain: stored.referring_domain,
             landing_url: stored.landing_url,
             referral_code: stored.referral_code,
+            qr_code: stored.qr,
             click_ids: Json(stored.click_ids),
-        })
+        }
     }
 }
 

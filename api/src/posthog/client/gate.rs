@@ -75,7 +75,7 @@ impl Gate {
         let (in_flight, rates) = match endpoint {
             Endpoint::Query => (QUERIES_IN_FLIGHT, &[QUERIES_A_MINUTE, QUERIES_AN_HOUR][..]),
             Endpoint::Flags => (FLAGS_IN_FLIGHT, &[][..]),
-            Endpoint::Definitions => (1, &[][..]),
+            Endpoint::Definitions | Endpoint::Persons => (1, &[][..]),
         };
         Self {
             endpoint,

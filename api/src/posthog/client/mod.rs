@@ -36,6 +36,7 @@ pub(super) enum Endpoint {
     Query,
     Flags,
     Definitions,
+    Persons,
 }
 
 impl Endpoint {
@@ -44,12 +45,13 @@ impl Endpoint {
             Self::Query => "query",
             Self::Flags => "flags",
             Self::Definitions => "definitions",
+            Self::Persons => "persons",
         }
     }
     /// How long an answer may take. PostHog gives a query 10 s, its clients give flags 3 s.
     const fn timeout(self) -> Duration {
         match self {
-            Self::Query | Self::Definitions => Duration::from_secs(10),
+            Self::Query | Self::Definitions | Self::Persons => Duration::from_secs(10),
             Self::Flags => Duration::from_secs(3),
         }
     }

@@ -243,7 +243,7 @@ async fn many(list: &ListPlan<ContactPlan>, cx: &Cx, given: &Given<'_>) -> Run<A
     let mut planning = Planning::Once;
     if let Some(filter) = filter {
         planning = Planning::ByValues;
-        rows = rows.filter(filter.condition(&scope).ok()?);
+        rows = rows.filter(filter.condition(&scope, cx.actor()).ok()?);
     }
     let mut reads = Vec::with_capacity(2);
     if list.counts() {
@@ -355,7 +355,7 @@ impl ContactPlan {
         if roots.is_empty() {
             return Some(vec![]);
         }
-        let mut reads = self.needs.reads(scope, roots);
+        let mut reads = self.needs.reads(scope, cx.actor(), roots);
         let members = contact::members(scope, roots);
         for field in &self.fields {
             match &field.what {

@@ -6,16 +6,18 @@ use entity::{
     ContactId, contact, contact_alias, contact_cannot_link, contact_evidence, contact_identifier,
     identity_block,
     merge_record::{self, Kind as RecordKind, Mode},
+    touchpoint,
 };
 use sea_orm::{
-    ActiveModelTrait as _, ColumnTrait, IntoActiveModel, QueryFilter, Set,
+    ActiveModelTrait as _, ColumnTrait, IntoActiveModel, Order, QueryFilter, QueryOrder as _,
+    QuerySelect as _, Set,
     sea_query::{Expr, OnConflict},
 };
 
 use super::{Graph, Hand, IdentifierId};
 use crate::{
     base::{Error, Regrouped, Result, Tx},
-    contact::commands::traits,
+    contact::{commands::traits, queries, rules::attribute},
 };
 
 impl Graph {
@@ -143,8 +145,10 @@ impl Graph {
             }
         }
         if !restored.is_empty() {
-            tx.delete_where::<contact_alias::Entity>(C::AbsorbedId.is_in(restored))
-                .await?;
+            tx.delete_where::<contact_alias::Entity>(|delete| {
+                delete.filter(C::AbsorbedId.is_in(restored))
+            })
+            .await?;
         }
         let rows = absorbed
             .iter()
@@ -295,6 +299,7 @@ impl Graph {
         );
         for root in &disturbed {
             traits::recompute(tx, *root).await?;
+            self.attribute_anew(tx, *root).await?;
         }
         for join in &self.joined {
             if !disturbed.contains(&join.survivor) {
@@ -319,6 +324,52 @@ impl Graph {
         Ok(())
     }
 }
+
+impl Graph {
+    /// Finds a root's first and last touch again among those of its family.
+    async fn attribute_anew(&self, tx: &Tx, root: ContactId) -> Result<()> {
+        use touchpoint::Column as C;
+        let Some(row) = self.contacts.get(&root) else {
+            return Ok(());
+        };
+        let family = queries::family(tx, root).await?;
+        let mut anew = contact::Model {
+            first_touch: None,
+            first_touch_at: None,
+            last_touch: None,
+            last_touch_at: None,
+            ..row.clone()
+        };
+        for order in [Order::Asc, Order::Desc] {
+            let touches = tx
+                .find::<touchpoint::Entity>()
+                .filter(C::ContactId.is_in(family.iter().copied()))
+                .order_by(C::OccurredAt, order)
+                .limit(SAME_INSTANT_MAX)
+                .all()
+                .await?;
+            for touch in touches {
+                attribute(&mut anew, &touch.touch, touch.occurred_at);
+            }
+        }
+        if (&anew.first_touch, &anew.last_touch) != (&row.first_touch, &row.last_touch) {
+            let mut row = anew.into_active_model();
+            for column in [
+                contact::Column::FirstTouch,
+                contact::Column::FirstTouchAt,
+                contact::Column::LastTouch,
+                contact::Column::LastTouchAt,
+            ] {
+                row.reset(column);
+            }
+            tx.update(row).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Touches of one instant among which the first and the last are told apart by text.
+const SAME_INSTANT_MAX: u64 = 50;
 
 const fn reason(kind: contact_evidence::Kind) -> &'static str {
     match kind {

@@ -1,0 +1,74 @@
+use entity::{Id, import_reject, job};
+use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
+
+use super::rules::safe_cell;
+use crate::base::{Result, Rows, Scope};
+
+pub const KIND: &str = "import";
+
+/// Rejects that are written down at once.
+const ROWS_AT_ONCE: u64 = 1_000;
+
+/// What an import's id names: it is its job's, under a prefix of its own.
+pub struct Named;
+
+impl entity::Named for Named {
+    const PREFIX: &'static str = "import";
+}
+
+/// An import of the tenant, as its job.
+pub async fn find(scope: &Scope, id: Id<job::Entity>) -> Result<Option<job::Model>> {
+    let row = scope.get(id).await?;
+    Ok(row.filter(|row| row.kind == KIND))
+}
+
+/// The lines of an import that were not taken.
+pub fn rejects(scope: &Scope, id: Id<job::Entity>) -> Rows<'_, import_reject::Entity> {
+    scope
+        .find::<import_reject::Entity>()
+        .filter(import_reject::Column::JobId.eq(id))
+}
+
+/// The next of them as CSV, behind the line `after`, with the heading before the first; and the last line that is in it. Nothing
+/// where there are no more.
+pub async fn rejects_csv(
+    scope: &Scope,
+    id: Id<job::Entity>,
+    after: Option<i64>,
+) -> Result<Option<(Vec<u8>, i64)>> {
+    let mut rows = rejects(scope, id)
+        .order_by_asc(import_reject::Column::Line)
+        .limit(ROWS_AT_ONCE);
+    if let Some(after) = after {
+        rows = rows.filter(import_reject::Column::Line.gt(after));
+    }
+    let rows = rows.all().await?;
+    let Some(last) = rows.last().map(|row| row.line) else {
+        return Ok(None);
+    };
+    let mut text = csv::WriterBuilder::new()
+        .terminator(csv::Terminator::CRLF)
+        .from_writer(vec![]);
+    let written = (|| {
+        if after.is_none() {
+            text.write_record(["line", "field", "reason", "raw"])?;
+        }
+        for row in &rows {
+            let line = row.line.to_string();
+            let field = row.field.as_deref().unwrap_or_default();
+            let cells = [line.as_str(), field, &row.reason, &row.raw];
+            text.write_record(cells.map(safe_cell))?;
+        }
+        Ok::<_, csv::Error>(())
+    })();
+    written.map_err(anyhow::Error::from)?;
+    let bytes = text
+        .into_inner()
+        .map_err(|error| anyhow::anyhow!("CSV was not written: {error}"))?;
+    Ok(Some((bytes, last)))
+}
+
+/// The id under which an import is shown.
+pub(super) fn shown(row: &job::Model) -> String {
+    Id::<Named>::from_uuid(row.id.uuid()).to_string()
+}
