@@ -327,6 +327,7 @@ impl App {
             .data(posthog::loaders(&cx, &self.posthog))
             .data(nudge::Reads::new(&cx))
             .data(segment::Reads::new(&cx))
+            .data(import::Rejects::new(&cx))
     }
 
     /// The document that `tenant` trusts under this hash.

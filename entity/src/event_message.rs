@@ -12,7 +12,8 @@ pub struct Model {
     pub tenant_id: TenantId,
     #[sea_orm(primary_key, auto_increment = false)]
     pub message_id: String,
-    pub event_id: EventId,
+    /// The event's.
+    pub id: EventId,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -130,12 +130,12 @@ impl MigrationTrait for Migration {
             "CREATE TABLE event_message (
                  tenant_id {uuid} NOT NULL REFERENCES tenant (id) ON DELETE CASCADE,
                  message_id text NOT NULL,
-                 event_id {uuid} NOT NULL,
+                 id {uuid} NOT NULL,
                  PRIMARY KEY (tenant_id, message_id)
              ) {apart};
-             INSERT INTO event_message (tenant_id, message_id, event_id)
+             INSERT INTO event_message (tenant_id, message_id, id)
                  SELECT tenant_id, message_id, id FROM event WHERE message_id IS NOT NULL;
-             CREATE INDEX event_message_event ON event_message (event_id);"
+             CREATE UNIQUE INDEX event_message_id ON event_message (id);"
         ))
         .await?;
         if postgres {
@@ -145,6 +145,7 @@ impl MigrationTrait for Migration {
         // Lists that had no index in their order.
         for (table, columns) in [
             ("dead_letter", "tenant_id, created_at, id"),
+            ("identity_block", "tenant_id, created_at, id"),
             ("metric", "tenant_id, created_at, id"),
             ("nudge", "tenant_id, created_at, id"),
             ("tenant", "created_at, id"),

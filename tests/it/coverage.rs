@@ -795,7 +795,7 @@ impl Victim {
             tenant,
         })
     }
-    fn named_in(&self, document: &str) -> String {
+    pub(crate) fn named_in(&self, document: &str) -> String {
         self.ids
             .iter()
             .fold(document.to_owned(), |text, (capitals, id)| {

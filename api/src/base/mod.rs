@@ -46,8 +46,9 @@ pub use module::{
 };
 pub use outbound::Outbound;
 pub use page::{
-    Between, Counter, Cursors, Edge, FromEnd, Instance, Listing, PAGE_DEFAULT, PAGE_MAX, Page,
-    PageArgs, PageInfo, SortBy, Window, page, page_from_end, page_merged, page_select, system_page,
+    Between, Counter, Cursors, Edge, FromEnd, HangsOn, Instance, Listed, Listing, PAGE_DEFAULT,
+    PAGE_MAX, Page, PageArgs, PageInfo, SortBy, Window, page, page_from_end, page_merged,
+    page_select, system_page,
 };
 pub use revocation::{REVOCATIONS, Revocations};
 pub use role::MemberRole;

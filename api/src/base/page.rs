@@ -1,5 +1,6 @@
 //! Relay paging by key, both ways: cost grows with the page, not with the list.
 
+mod listed;
 mod merged;
 
 use std::{borrow::Cow, pin::Pin, sync::Arc};
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Cx, Env, Error, Result, Rows, Secrets, db::key};
 
+pub use listed::{HangsOn, Listed};
 pub use merged::{Between, Instance, page_merged};
 
 /// Rows a page holds when the caller does not say, and at most.

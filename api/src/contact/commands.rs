@@ -220,7 +220,7 @@ async fn known_messages(
     }
     let told = tx
         .subquery::<event_message::Entity>()
-        .column(event_message::Column::EventId)
+        .column(event_message::Column::Id)
         .and_where(event_message::Column::MessageId.is_in(ids))
         .to_owned();
     let rows: Vec<(String, EventId, Option<ContactId>)> = tx

@@ -28,7 +28,7 @@ pub use graphql::{
     SegmentDeleteInput, SegmentExplainNode, SegmentFilter, SegmentKind, SegmentMembersInput,
     SegmentSaveInput, SegmentState, segment_id,
 };
-pub use queries::{Estimate, Reads, by_key, estimate, newest_first, page_of};
+pub use queries::{Estimate, Reads, by_key, estimate, newest_first};
 pub use rules::Rule;
 
 use crate::base::{Erase, Export, Fold, Held, Module};

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::base::{Cx, Module, Result, Rows, Scope, SortBy, State};
 
-pub use batch::{Reads, page_of};
+pub use batch::Reads;
 
 /// Contacts that an estimate shows.
 const SAMPLE: u64 = 10;

@@ -177,15 +177,13 @@ async fn drop_months(env: &Env, now: DateTime<Utc>, read: LogPlace) -> Result<()
         let of_month = |event: Expr| event.clone().gte(since).and(event.lt(until));
         loop {
             let some = Query::select()
-                .column(event_message::Column::EventId)
+                .column(event_message::Column::Id)
                 .from(event_message::Entity)
-                .and_where(of_month(Expr::col(event_message::Column::EventId)))
+                .and_where(of_month(Expr::col(event_message::Column::Id)))
                 .limit(BATCH)
                 .to_owned();
             let deleted = system
-                .delete_where::<event_message::Entity>(
-                    event_message::Column::EventId.in_subquery(some),
-                )
+                .delete_where::<event_message::Entity>(event_message::Column::Id.in_subquery(some))
                 .await?;
             if deleted == 0 {
                 break;

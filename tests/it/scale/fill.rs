@@ -1,5 +1,5 @@
-//! Much of everything: the tenant's first row of each table, copied by the database. The n-th copies point at each other, so
-//! that a room that is added tomorrow is filled, too.
+//! Much of everything: the tenant's rows of each table, copied by the database. The n-th copies point at each other, so that a
+//! room that is added tomorrow is filled, too.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,22 +9,28 @@ use tests::{Kind, Kit, Tenant};
 /// How many copies there are to be.
 #[derive(Clone, Copy)]
 pub(super) struct Numbers {
-    pub(super) contacts: u32,
     pub(super) events: u32,
+    /// Of every other table.
     pub(super) others: u32,
+    /// One copy in so many points where the row does that it is a copy of, by each of its columns: what the tenant began with has
+    /// much, and everything else has some.
+    pub(super) own: u32,
 }
 
 /// What copies are not made of: an alias of each contact would leave no root.
 const LEFT_OUT: [&str; 1] = ["contact_alias"];
 
+/// Minutes between a copy and the next: forty thousand events lie in three months.
+const STEP_MINUTES: u32 = 3;
+
+/// Rows copied in one transaction: while it lasts, no reader of any log of this server comes past it.
+const ROWS_PER_INSERT: u32 = 1_000;
+
 /// What the copies differ in besides: `{n}` is the copy's number, `{id}` its id.
 const VARIED: [(&str, &str, &str); 6] = [
     ("event", "caused_by", "{id}"),
-    (
-        "merge_record",
-        "survivor_id",
-        "CASE WHEN {n} % 5 = 0 THEN t.survivor_id ELSE {id} END",
-    ),
+    // A person has a few names, and not some of everybody's.
+    ("contact_identifier", "contact_id", "{id}"),
     (
         "contact_trait",
         "key",
@@ -48,7 +54,7 @@ const VARIED: [(&str, &str, &str); 6] = [
 ];
 
 const COLUMNS: [&str; 2] = [
-    "SELECT m.name, p.name, p.type FROM sqlite_master m, pragma_table_info(m.name) p WHERE m.type = 'table'",
+    "SELECT m.name, p.name, lower(p.type) FROM sqlite_master m, pragma_table_info(m.name) p WHERE m.type = 'table'",
     "SELECT c.relname::text, a.attname::text, format_type(a.atttypid, NULL)
      FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
      WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
@@ -108,17 +114,24 @@ pub(super) async fn fill(kit: &Kit, tenant: &Tenant, numbers: Numbers) -> anyhow
             .or_default()
             .push(column);
     }
-    for (table, columns) in &columns {
+    for (place, (table, columns)) in columns.iter().enumerate() {
         let indexes = unique
             .remove(table)
             .unwrap_or_default()
             .into_values()
             .collect::<Vec<_>>();
-        filler.copy(tenant, table, columns, &indexes).await?;
+        filler
+            .copy(tenant, (table, place), columns, &indexes)
+            .await?;
     }
     filler.run("ANALYZE").await?;
     filler.database.close().await?;
     Ok(())
+}
+
+/// Whether it is an id of something else, which differs from copy to copy.
+fn points(column: &str, ty: &str) -> bool {
+    ["uuid", "uuid_text"].contains(&ty) && column.ends_with("_id") && column != "tenant_id"
 }
 
 impl Filler {
@@ -141,11 +154,11 @@ impl Filler {
         texts.collect()
     }
 
-    /// Copies the tenant's first row of a table. One of which a tenant has one row alone is left as it is.
+    /// Copies the tenant's rows of a table by turns. One of which a tenant has one row alone is left as it is.
     async fn copy(
         &self,
         tenant: &Tenant,
-        table: &str,
+        (table, place): (&str, usize),
         columns: &[(String, String)],
         unique: &[Vec<String>],
     ) -> anyhow::Result<()> {
@@ -159,41 +172,67 @@ impl Filler {
             return Ok(());
         };
         let (mut into, mut from) = (vec![], vec![]);
+        let mut pointing = 0;
         for (column, ty) in columns {
             // The log's place is the database's to give.
             if table == "event" && ["seq", "xid"].contains(&column.as_str()) {
                 continue;
             }
             into.push(format!("\"{column}\""));
-            from.push(self.value(table, column, ty, telling.contains(column.as_str())));
+            let tells = telling.contains(column.as_str());
+            from.push(self.value(table, column, ty, tells, pointing, place));
+            pointing += u32::from(points(column, ty));
         }
-        let rows = match table {
-            "contact" => self.numbers.contacts,
-            "event" => self.numbers.events,
-            _ => self.numbers.others,
-        };
         let tenant = if self.postgres {
             format!("'{}'", tenant.id.uuid())
         } else {
             format!("X'{}'", tenant.id.uuid().simple())
         };
-        let first = if has("contact_id") {
-            "ORDER BY CASE WHEN contact_id = (SELECT contact_id FROM contact_identifier WHERE value = 'victim') THEN 0 ELSE 1 END"
-        } else {
-            ""
-        };
-        self.run(&format!(
-            "INSERT INTO \"{table}\" ({})
-             WITH RECURSIVE numbers(n) AS (SELECT CAST(1 AS bigint) UNION ALL SELECT n + 1 FROM numbers WHERE n < {rows})
-             SELECT {} FROM (SELECT * FROM \"{table}\" WHERE {owner} = {tenant} {first} LIMIT 1) t CROSS JOIN numbers",
-            into.join(", "),
-            from.join(", "),
-        ))
-        .await
+        let rows = self.rows(table);
+        for first in (1..=rows).step_by(ROWS_PER_INSERT as usize) {
+            let last = rows.min(first + ROWS_PER_INSERT - 1);
+            self.run(&format!(
+                "INSERT INTO \"{table}\" ({})
+                 WITH RECURSIVE numbers(n) AS
+                     (SELECT CAST({first} AS bigint) UNION ALL SELECT n + 1 FROM numbers WHERE n < {last}),
+                 own AS (SELECT o.*, row_number() OVER (ORDER BY id) - 1 AS own_turn, count(*) OVER () AS own_count
+                     FROM \"{table}\" o WHERE {owner} = {tenant} {})
+                 SELECT {} FROM numbers JOIN own t ON t.own_turn = n / {} % t.own_count",
+                into.join(", "),
+                self.uncopied(),
+                from.join(", "),
+                self.numbers.own,
+            ))
+            .await?;
+        }
+        Ok(())
     }
 
-    /// What a copy has in a column. Where the first row has nothing, no copy has.
-    fn value(&self, table: &str, column: &str, ty: &str, tells: bool) -> String {
+    /// How many copies there are to be of a table's rows.
+    fn rows(&self, table: &str) -> u32 {
+        if table == "event" {
+            self.numbers.events
+        } else {
+            self.numbers.others
+        }
+    }
+
+    /// Copies are made of what the product wrote. Its ids here are counted and not drawn, and below those of the copies.
+    fn uncopied(&self) -> String {
+        format!("AND id < {}", self.id("1"))
+    }
+
+    /// What a copy has in a column, the `pointing`-th that points at something. Where the row that it is a copy of has nothing,
+    /// it has nothing. No two tables have copies of one instant, as they have of one id: `place` is the table's.
+    fn value(
+        &self,
+        table: &str,
+        column: &str,
+        ty: &str,
+        tells: bool,
+        pointing: u32,
+        place: usize,
+    ) -> String {
         let own = format!("t.\"{column}\"");
         let varied = VARIED
             .iter()
@@ -208,32 +247,40 @@ impl Filler {
         }
         let copied = match (column, ty) {
             ("id", _) => return self.id("n"),
-            ("tenant_id", _) => return own,
-            // One in five is of the first row's contact, who has much, too.
-            ("contact_id", _) if !tells => {
-                let theirs = self.id(&format!("(1 + n % {})", self.numbers.contacts));
-                format!("CASE WHEN n % 5 = 0 THEN {own} ELSE {theirs} END")
+            (_, "uuid" | "uuid_text") if tells => self.id("n"),
+            _ if points(column, ty) => {
+                let target = column.strip_suffix("_id").unwrap_or(column);
+                let own_turn = self.numbers.own;
+                let theirs = self.id(&format!("(1 + (n - 1) % {})", self.rows(target)));
+                format!(
+                    "CASE WHEN n % {own_turn} = {} THEN {own} ELSE {theirs} END",
+                    pointing % own_turn
+                )
             }
-            (_, "uuid" | "uuid_text") if tells || column.ends_with("_id") => self.id("n"),
             (_, "text") if tells => format!("{own} || '-' || n"),
-            (_, "timestamp with time zone") => format!("{own} + n * interval '1 minute'"),
+            (_, "integer" | "bigint") if tells => format!("{own} + n"),
+            (_, "timestamp with time zone") => {
+                format!(
+                    "{own} + n * interval '{STEP_MINUTES} minutes' + interval '{place} milliseconds'"
+                )
+            }
             (_, "timestamp_with_timezone_text") => {
-                format!("strftime('%Y-%m-%dT%H:%M:%f+00:00', {own}, n || ' minutes')")
+                format!(
+                    "strftime('%Y-%m-%dT%H:%M:%f+00:00', {own}, (n * {STEP_MINUTES}) || ' minutes', '0.{place:03} seconds')"
+                )
             }
             _ => return own,
         };
         format!("CASE WHEN {own} IS NOT NULL THEN {copied} END")
     }
 
-    /// The id of the n-th copy in every table: in the order in which they were made, a minute apart, as the product's are.
+    /// The id of the n-th copy in every table: in the order in which they were made, as the product's are.
     fn id(&self, n: &str) -> String {
-        let since = self.since;
+        let at = format!("{} + {n} * {}", self.since, STEP_MINUTES * 60_000);
         if self.postgres {
-            format!(
-                "(lpad(to_hex({since} + {n} * 60000), 12, '0') || lpad(to_hex({n}), 20, '0'))::uuid"
-            )
+            format!("(lpad(to_hex({at}), 12, '0') || lpad(to_hex({n}), 20, '0'))::uuid")
         } else {
-            format!("unhex(printf('%012x%020x', {since} + {n} * 60000, {n}))")
+            format!("unhex(printf('%012x%020x', {at}, {n}))")
         }
     }
 }
@@ -243,24 +290,31 @@ fn telling<'a>(
     columns: &'a [(String, String)],
     unique: &'a [Vec<String>],
 ) -> Option<BTreeSet<&'a str>> {
-    let is = |column: &str, kinds: &[&str]| {
-        columns
+    let mut telling = BTreeSet::new();
+    for index in unique {
+        let types = index.iter().filter_map(|name| {
+            let (name, ty) = columns.iter().find(|(column, _)| column == name)?;
+            Some((name.as_str(), ty.as_str()))
+        });
+        let of: Vec<(&str, &str)> = types.collect();
+        let last = |kinds: &[&str]| {
+            let ones = of.iter().rev();
+            ones.filter(|(name, _)| !["tenant_id", "kind"].contains(name))
+                .find(|(_, ty)| kinds.contains(ty))
+                .map(|(name, _)| *name)
+        };
+        let pointing = of.iter().filter(|(name, ty)| points(name, ty)).count();
+        let differs = of
             .iter()
-            .any(|(name, ty)| name == column && kinds.contains(&ty.as_str()))
-    };
-    let others = unique
-        .iter()
-        .filter(|index| !index.iter().any(|column| column == "id"));
-    others
-        .map(|index| {
-            let free = || {
-                index
-                    .iter()
-                    .map(String::as_str)
-                    .filter(|column| *column != "tenant_id")
-            };
-            let uuid = free().find(|column| is(column, &["uuid", "uuid_text"]));
-            uuid.or_else(|| free().find(|column| is(column, &["text"])))
-        })
-        .collect()
+            .any(|(name, ty)| *name == "id" || ty.starts_with("timestamp"));
+        // No two copies keep the same two of the row that they are copies of.
+        if differs || pointing > 1 {
+            continue;
+        }
+        let one = last(&["integer", "bigint"])
+            .or_else(|| last(&["uuid", "uuid_text"]))
+            .or_else(|| last(&["text"]));
+        telling.insert(one?);
+    }
+    Some(telling)
 }

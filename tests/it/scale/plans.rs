@@ -51,7 +51,9 @@ pub(super) async fn watch(kit: &Kit) -> anyhow::Result<Vec<String>> {
                      ['auto_explain.log_level', 'notice'],
                      ['auto_explain.log_format', 'json'],
                      ['auto_explain.log_analyze', 'on'],
-                     ['auto_explain.log_timing', 'off']]
+                     ['auto_explain.log_timing', 'off'],
+                     -- What a worker of its own looks at, nobody is told.
+                     ['max_parallel_workers_per_gather', '0']]
                  LOOP
                      EXECUTE format('ALTER DATABASE %I SET %s = %L', current_database(), setting[1], setting[2]);
                  END LOOP;

@@ -130,7 +130,7 @@ impl Tx {
         let ids: Vec<EventId> = ids.into_iter().map(|(id,)| id).collect();
         event_message::Entity::delete_many()
             .filter(event_message::Entity::TENANT.eq(self.tenant()))
-            .filter(event_message::Column::EventId.is_in(ids.iter().copied()))
+            .filter(event_message::Column::Id.is_in(ids.iter().copied()))
             .exec(&self.conn())
             .await?;
         self.delete_many::<event::Entity>(&ids).await

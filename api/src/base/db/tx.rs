@@ -262,7 +262,7 @@ impl Tx {
     }
     /// Takes the message ids of `rows` for their events; gives those events whose message id is another's already.
     async fn told_before(&self, rows: &[event::ActiveModel]) -> Result<HashSet<EventId>> {
-        use event_message::Column::{EventId as Event, MessageId, TenantId as Owner};
+        use event_message::Column::{Id as Event, MessageId, TenantId as Owner};
         let messages: Vec<(EventId, &String)> = rows
             .iter()
             .filter_map(|row| {
