@@ -36,6 +36,7 @@ mod segment;
 mod serve;
 mod tenant;
 mod transport;
+mod upgrade;
 mod variables;
 mod wire;
 mod worker;
