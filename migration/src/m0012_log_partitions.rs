@@ -20,7 +20,7 @@ const COLUMNS: &str = "seq, xid, partition, id, tenant_id, contact_id, identifie
     message_id, caused_by, causation_depth, occurred_at, received_at";
 
 /// Out of the way with what there was, and the log anew: `id` is a version-7 UUID, which begins with the instant of receipt.
-const PARTITIONED: &str = r#"
+const PARTITIONED: &str = r"
     ALTER TABLE event_retry DROP CONSTRAINT event_retry_tenant_id_event_id_fkey;
     ALTER TABLE dead_letter DROP CONSTRAINT dead_letter_tenant_id_event_id_fkey;
     ALTER TABLE event RENAME TO event_before;
@@ -92,7 +92,7 @@ const PARTITIONED: &str = r#"
         EXECUTE format('DROP TABLE log.%I', month);
     END $$;
     REVOKE ALL ON FUNCTION public.log_month_make, public.log_month_drop FROM PUBLIC;
-"#;
+";
 
 /// The months that there are events of, and those to come.
 const FILL: &str = "
