@@ -25,7 +25,7 @@ use crate::{
     segment,
     tenant::{self, Allowances, Caller, Fronts, Limits, Principals, Standings, is_in_browsers},
     view,
-    worker::Worker,
+    worker::{self, Worker},
 };
 
 /// Every room that hears, holds rows of contacts or has timed work.
@@ -37,6 +37,7 @@ const MODULES: &[&Module] = &[
     &segment::MODULE,
     &view::MODULE,
     &nudge::MODULE,
+    &worker::MODULE,
 ];
 
 /// How much of its quotas a caller has left, and what they are.
@@ -330,6 +331,7 @@ impl App {
             .data(nudge::Reads::new(&cx))
             .data(segment::Reads::new(&cx))
             .data(view::Reads::new(&cx))
+            .data(import::Rejects::new(&cx))
     }
 
     /// The document that `tenant` trusts under this hash.

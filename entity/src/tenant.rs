@@ -15,6 +15,8 @@ pub struct Model {
     pub token_key: String,
     pub created_at: DateTimeUtc,
     pub suspended_at: Option<DateTimeUtc>,
+    /// How long events are kept, from their receipt; absent: for ever.
+    pub event_retention_s: Option<i64>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

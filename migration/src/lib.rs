@@ -14,6 +14,7 @@ mod m0008_identity_graph;
 mod m0009_segment;
 mod m0010_profile;
 mod m0011_transfer;
+mod m0012_log_partitions;
 mod m0013_view;
 mod m0014_segment_source;
 mod table;
@@ -41,6 +42,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0009_segment::Migration),
             Box::new(m0010_profile::Migration),
             Box::new(m0011_transfer::Migration),
+            Box::new(m0012_log_partitions::Migration),
             Box::new(m0013_view::Migration),
             Box::new(m0014_segment_source::Migration),
         ]

@@ -2,7 +2,7 @@
 //! [`TRIES`](tries::TRIES) fails the first test: add it there, with what an intruder would send.
 
 mod tries;
-mod victim;
+pub(crate) mod victim;
 
 use std::{collections::BTreeSet, time::Duration};
 

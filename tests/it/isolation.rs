@@ -374,6 +374,11 @@ const TRIED: &[(&str, As, &str)] = &[
         "mutation { tenantLimitsSet(input: {id: \"$tenant\", costMax: 100}) { limits { costMax } } }",
     ),
     (
+        "tenantRetentionSet",
+        As::OperatorsOwn,
+        "mutation { tenantRetentionSet(input: {id: \"$tenant\", eventRetention: \"P30D\"}) { tenant { id } } }",
+    ),
+    (
         "tenantResume",
         As::OperatorsOwn,
         "mutation { tenantResume(input: {id: \"$tenant\"}) { tenant { id } } }",

@@ -9,7 +9,7 @@ use tests::{OPERATOR, on_each_database};
 use crate::contact::{ask, upsert};
 
 /// Each field that gives a page, and a document that asks for it with the arguments `PAGE`. The operator's are the system's lists.
-const PAGED: &[(&str, &str)] = &[
+pub(crate) const PAGED: &[(&str, &str)] = &[
     (
         "Account.contacts",
         r#"{ account(by: {type: "company", key: "acme"}) { contacts PAGE { pageInfo { hasNextPage } } } }"#,

@@ -65,7 +65,7 @@ async fn ann(kit: &Kit, tenant: &Tenant) -> anyhow::Result<String> {
     track(
         kit,
         sk,
-        json!({"event": "signup", "userId": "user-ann", "properties": {"by": "ann@example.com"}}),
+        json!({"event": "signup", "userId": "user-ann", "messageId": "signup of ann@example.com", "properties": {"by": "ann@example.com"}}),
     )
     .await;
     kit.app.worker.drain().await?;
@@ -178,6 +178,7 @@ async fn after_an_erasure_no_row_holds_what_the_person_was_known_by() -> anyhow:
             "contact_trait.value: ann@example.com",
             "event.properties: ann@example.com",
             "event.context: browser-of-ann",
+            "event_message.message_id: ann@example.com",
         ] {
             assert!(of_bolt.contains(place), "{place} of {of_bolt:#?}");
         }

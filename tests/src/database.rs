@@ -198,6 +198,7 @@ async fn postgres_template(server: &str) -> anyhow::Result<&'static str> {
                     .execute(AssertSqlSafe(format!("CREATE DATABASE {raw}")))
                     .await?;
                 Db::migrate(&format!("{server}/{raw}")).await?;
+                months(&format!("{server}/{raw}")).await?;
                 admin
                     .execute(AssertSqlSafe(format!(
                         "ALTER DATABASE {raw} RENAME TO {name}"
@@ -210,6 +211,22 @@ async fn postgres_template(server: &str) -> anyhow::Result<&'static str> {
         })
         .await?;
     Ok(name)
+}
+
+/// Gives the log the months of the kits' clock, as a worker would have made them, instead of those of the machine's.
+async fn months(url: &str) -> anyhow::Result<()> {
+    let mut database = PgConnection::connect(url).await?;
+    database
+        .execute(
+            "SELECT log_month_drop(to_timestamp(substr(relname, 7), 'YYYY_MM')::timestamp AT TIME ZONE 'UTC')
+             FROM pg_inherits JOIN pg_class ON oid = inhrelid
+             WHERE inhparent = 'event'::regclass AND relname <> 'event_default';
+             SELECT log_month_make(month AT TIME ZONE 'UTC')
+             FROM generate_series(timestamp '2026-01-01', '2026-03-01', interval '1 month') AS month",
+        )
+        .await?;
+    database.close().await?;
+    Ok(())
 }
 
 /// Tells one build of the tests from another.

@@ -4,6 +4,7 @@
 //! tenant cannot be executed elsewhere. [`Scope`] reads one tenant, [`Tx`] writes one tenant, [`System`] is
 //! the loud exception for what no tenant owns or what works across them.
 
+mod age;
 mod check;
 mod connect;
 mod each;
@@ -32,6 +33,7 @@ use sea_orm::{
 };
 
 use super::{Env, Error, Result, cx::Asker};
+pub use age::LogMonth;
 pub use check::Role;
 pub use connect::DbOptions;
 pub use each::{EachSelect, MEMBER, ROOT};

@@ -33,8 +33,8 @@ pub use csv::{CsvCell, csv_lines};
 pub use cx::{Actor, Cx, Env, Note, Origin};
 pub(crate) use db::key;
 pub use db::{
-    Cells, Db, DbOptions, EachSelect, MEMBER, Member, Planning, ROOT, Read, Role, Rows, Scope,
-    System, Tx,
+    Cells, Db, DbOptions, EachSelect, LogMonth, MEMBER, Member, Planning, ROOT, Read, Role, Rows,
+    Scope, System, Tx,
 };
 pub use error::{Error, ErrorCode, Result, Unavailable, UserError};
 pub use event::{
@@ -48,9 +48,9 @@ pub use module::{
 };
 pub use outbound::Outbound;
 pub use page::{
-    Between, Counter, Cursors, Edge, FromEnd, Instance, Listing, PAGE_DEFAULT, PAGE_MAX, Page,
-    PageArgs, PageInfo, Place, SortBy, SortKey, Window, page, page_from_end, page_merged,
-    page_placed, page_select, places, system_page,
+    Between, Counter, Cursors, Edge, FromEnd, HangsOn, Instance, Listed, Listing, PAGE_DEFAULT,
+    PAGE_MAX, Page, PageArgs, PageInfo, Place, SortBy, SortKey, Window, page, page_from_end,
+    page_merged, page_placed, page_select, places, system_page,
 };
 pub use revocation::{REVOCATIONS, Revocations};
 pub use role::MemberRole;

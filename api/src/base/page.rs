@@ -1,5 +1,6 @@
 //! Relay paging by key, both ways: cost grows with the page, not with the list.
 
+mod listed;
 mod merged;
 mod placed;
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Cx, Env, Error, Result, Rows, Secrets, db::key};
 
+pub use listed::{HangsOn, Listed};
 pub use merged::{Between, Instance, page_merged};
 pub use placed::{Place, page_placed, places};
 
@@ -269,13 +271,17 @@ fn narrowed<'a, E: EntityTrait>(
     for (cursor, later) in [(&args.after, true), (&args.before, false)] {
         let Some(cursor) = cursor else { continue };
         let (at, at_id) = open_cursor(secrets, place, cursor)?;
-        let (past, past_id) = if later == sort.descending {
-            (sort.column.lt(at.clone()), id.lt(at_id))
+        let column = &sort.column;
+        let (bound, past, past_id) = if later == sort.descending {
+            (column.lte(at.clone()), column.lt(at.clone()), id.lt(at_id))
         } else {
-            (sort.column.gt(at.clone()), id.gt(at_id))
+            (column.gte(at.clone()), column.gt(at.clone()), id.gt(at_id))
         };
-        let tie = Condition::all().add(sort.column.eq(at)).add(past_id);
-        rows = rows.filter(Condition::any().add(past).add(tie));
+        let tie = Condition::all().add(column.eq(at)).add(past_id);
+        // The plain bound lets the index find the start; the condition settles ties.
+        rows = rows
+            .filter(bound)
+            .filter(Condition::any().add(past).add(tie));
     }
     let order = if sort.descending == window.backward {
         Order::Asc

@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use entity::{
     ContactId, EventId, Id,
     contact_identifier::{self, Kind, Verification},
-    event, touchpoint,
+    event, event_message, touchpoint,
 };
 use sea_orm::{ColumnTrait, QueryFilter, QuerySelect, Set};
 use serde_json::{Map, Value, json};
@@ -218,9 +218,14 @@ async fn known_messages(
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
+    let told = tx
+        .subquery::<event_message::Entity>()
+        .column(event_message::Column::Id)
+        .and_where(event_message::Column::MessageId.is_in(ids))
+        .to_owned();
     let rows: Vec<(String, EventId, Option<ContactId>)> = tx
         .find::<event::Entity>()
-        .filter(event::Column::MessageId.is_in(ids))
+        .filter(event::Column::Id.in_subquery(told))
         .select_only()
         .column(event::Column::MessageId)
         .column(event::Column::Id)

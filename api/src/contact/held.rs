@@ -19,6 +19,11 @@ pub(super) const TABLES: &[Held] = &[
         export: MACHINERY,
         ..of_graph("dead_letter", "event_id")
     },
+    Held {
+        through: Some(&EVENTS),
+        export: MACHINERY,
+        ..of_graph("event_message", "id")
+    },
     EVENTS,
     caused("trait_observation"),
     caused("touchpoint"),

@@ -1,12 +1,14 @@
 //! The room's part of the schema.
 
+use std::sync::Arc;
+
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use entity::{Id, import_reject, job as job_row};
 use sea_orm::{ColumnTrait, QueryFilter};
 
 use super::{
     commands,
-    queries::{self, KIND, Named, shown},
+    queries::{self, KIND, Named, Rejects, shown},
     rules::{Column, ImportContent, ImportFormat, ImportTarget, Plan},
     step::{Counts, Cursor},
 };
@@ -150,23 +152,15 @@ impl Import {
         #[graphql(desc = "How many from the end; at most 100.")] last: Option<i32>,
         #[graphql(desc = "Only those before this cursor.")] before: Option<String>,
     ) -> async_graphql::Result<Listing<ImportReject>> {
-        let cx = ctx.cx()?;
-        let scope = cx.db();
-        let sort = SortBy {
-            column: import_reject::Column::Line,
-            descending: false,
-        };
         let args = PageArgs {
             first,
             after,
             last,
             before,
         };
-        let list = format!("importRejects/{}", self.0.id);
-        let rows = queries::rejects(&scope, self.0.id);
-        Ok(page(cx, &list, rows, sort, args)
-            .await?
-            .listing(ImportReject::from))
+        let listed: &Arc<Rejects> = ctx.data_opt().ok_or(Error::Forbidden)?;
+        let page = listed.page(ctx.cx()?, self.0.id, args).await?;
+        Ok(page.listing(ImportReject::from))
     }
     /// All lines that were not taken, as CSV. Whoever holds the link may download them, for 15 minutes: ask again for a fresh one.
     async fn rejects_url(&self, ctx: &Context<'_>) -> async_graphql::Result<Url> {

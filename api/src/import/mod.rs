@@ -3,7 +3,7 @@
 //! An import is made with what its columns mean, and its bytes are sent beside GraphQL. A job reads them: first to check, saying what
 //! each line would do, and then, when somebody asked for it, to do it, through the one way in that all touches take. Each line has a
 //! message id of its own: a line that is read again does nothing again. A line that is not taken is kept with its number and the
-//! reason ([`rejects`]).
+//! reason ([`Rejects`]).
 //!
 //! Emits and hears nothing; what it brings in does.
 
@@ -16,7 +16,7 @@ mod step;
 
 pub use commands::{BYTES_MAX, append, complete};
 pub use graphql::{Import, ImportMutation as Mutation, ImportQuery as Query, ImportReject};
-pub use queries::{KIND, Named, find, rejects, rejects_csv};
+pub use queries::{KIND, Named, Rejects, find, rejects_csv};
 
 use chrono::TimeDelta;
 

@@ -1,7 +1,7 @@
 use entity::{Id, import_reject, job};
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
 
-use crate::base::{CsvCell, Result, Rows, Scope, csv_lines};
+use crate::base::{CsvCell, HangsOn, Listed, Result, Scope, csv_lines};
 
 pub const KIND: &str = "import";
 
@@ -21,21 +21,31 @@ pub async fn find(scope: &Scope, id: Id<job::Entity>) -> Result<Option<job::Mode
     Ok(row.filter(|row| row.kind == KIND))
 }
 
-/// The lines of an import that were not taken.
-pub fn rejects(scope: &Scope, id: Id<job::Entity>) -> Rows<'_, import_reject::Entity> {
-    scope
-        .find::<import_reject::Entity>()
-        .filter(import_reject::Column::JobId.eq(id))
+/// One request's lists of the lines of imports that were not taken.
+pub type Rejects = Listed<import_reject::Entity>;
+
+impl HangsOn for import_reject::Entity {
+    type Parent = job::Entity;
+    type At = i64;
+    const PARENT: Self::Column = import_reject::Column::JobId;
+    const AT: Self::Column = import_reject::Column::Line;
+    const NEWEST_FIRST: bool = false;
+    const LIST: &'static str = "importRejects";
+    fn place(row: &Self::Model) -> (Id<job::Entity>, i64, Id<Self>) {
+        (row.job_id, row.line, row.id)
+    }
 }
 
-/// The next of them as CSV, behind the line `after`, with the heading before the first; and the last line that is in it. Nothing
+/// The next lines of an import that were not taken, as CSV, behind the line `after`, with the heading before the first; and the last line that is in it. Nothing
 /// where there are no more.
 pub async fn rejects_csv(
     scope: &Scope,
     id: Id<job::Entity>,
     after: Option<i64>,
 ) -> Result<Option<(Vec<u8>, i64)>> {
-    let mut rows = rejects(scope, id)
+    let mut rows = scope
+        .find::<import_reject::Entity>()
+        .filter(import_reject::Column::JobId.eq(id))
         .order_by_asc(import_reject::Column::Line)
         .limit(ROWS_AT_ONCE);
     if let Some(after) = after {

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use async_graphql::{ComplexObject, Context, ID, Json, Object, SimpleObject};
-use entity::{ContactId, Id, contact, segment, segment_member, segment_size, segment_source};
+use entity::{ContactId, Id, contact, segment, segment_size, segment_source};
 use sea_orm::QueryFilter;
 use serde_json::Value;
 
@@ -113,7 +113,8 @@ impl Segment {
             last,
             before,
         };
-        let page = room::page_of::<segment_member::Entity>(ctx, self.0.id, args).await?;
+        let listed = &room::Reads::of(ctx)?.members;
+        let page = listed.page(ctx.cx()?, self.0.id, args).await?;
         let roots = &Loaders::of(ctx)?.roots;
         let asked = page.rows().map(async |row| {
             let root = roots.ask(row.contact_id).await?;
@@ -151,7 +152,8 @@ impl Segment {
             last,
             before,
         };
-        let page = room::page_of::<segment_size::Entity>(ctx, self.0.id, args).await?;
+        let listed = &room::Reads::of(ctx)?.sizes;
+        let page = listed.page(ctx.cx()?, self.0.id, args).await?;
         Ok(page.listing(SegmentSize::from))
     }
 }

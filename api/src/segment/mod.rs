@@ -31,7 +31,7 @@ pub use graphql::{
     SegmentDeleteInput, SegmentExplainNode, SegmentFilter, SegmentKind, SegmentMembersInput,
     SegmentSaveInput, SegmentState, segment_id,
 };
-pub use queries::{Estimate, Reads, by_key, estimate, newest_first, page_of};
+pub use queries::{Estimate, Reads, by_key, estimate, newest_first};
 pub use rules::{KEY_CHARS_MAX, Rule, key_is_fit};
 pub use source::source_ids;
 

@@ -17,7 +17,7 @@ use crate::{
     contact as contact_room,
 };
 
-pub use batch::{Reads, page_of};
+pub use batch::Reads;
 
 /// Contacts that an estimate shows.
 const SAMPLE: u64 = 10;

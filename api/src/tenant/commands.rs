@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use async_graphql::ScalarType as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{ContactId, Id, TenantId, api_key, contact, tenant};
 use sea_orm::{
@@ -10,7 +11,7 @@ use sea_orm::{
 use serde_json::{Value, json};
 
 use super::{queries, rules, token};
-use crate::base::{Actor, Audited, Cx, Env, Error, ErrorCode, Origin, Result, Tx};
+use crate::base::{Actor, Audited, Cx, Env, Error, ErrorCode, Origin, Result, Tx, gql::Duration};
 
 /// Keys of one tenant that work at the same time.
 const KEYS_MAX: u64 = 100;
@@ -75,6 +76,7 @@ pub(super) async fn create_tenant_as(
                 token_key: Set(token::draw_signing_key(env, id)?),
                 created_at: Set(tx.now()),
                 suspended_at: Set(None),
+                event_retention_s: Set(None),
             })
             .await?;
         let first = |kind, scopes: &[&str]| NewKey {
@@ -115,6 +117,40 @@ pub async fn resume_tenant(tx: &Tx) -> Result<tenant::Model> {
     })
     .await?;
     told(tx, "tenantResume").await
+}
+
+/// How long events are kept at least: what hears of them late, by a retry or after a long stop, still finds them.
+const EVENT_RETENTION_MIN: TimeDelta = TimeDelta::days(30);
+
+/// Sets how long the tenant's events are kept after their receipt; `None`: for ever.
+pub(super) async fn keep_events(tx: &Tx, retention: Option<TimeDelta>) -> Result<()> {
+    if retention.is_some_and(|retention| retention < EVENT_RETENTION_MIN) {
+        return Err(Error::invalid(
+            "eventRetention",
+            "events are kept for P30D at least",
+        ));
+    }
+    let seconds = retention.map(|retention| retention.num_seconds());
+    tx.update_many::<tenant::Entity>(|rows| {
+        rows.col_expr(tenant::Column::EventRetentionS, Expr::value(seconds))
+    })
+    .await?;
+    Ok(())
+}
+
+/// Does the same for the operator; the tenant's log tells of it.
+pub(super) async fn set_retention(tx: &Tx, retention: Option<TimeDelta>) -> Result<tenant::Model> {
+    keep_events(tx, retention).await?;
+    let tenant = queries::tenant(tx).await?.ok_or(Error::NotFound)?;
+    let changes = json!({"eventRetention": retention.map(in_words)});
+    tx.audit(Audited::new("tenantRetentionSet", &tenant.id, changes))
+        .await?;
+    Ok(tenant)
+}
+
+/// A length of time as the schema writes it.
+pub(super) fn in_words(time: TimeDelta) -> Value {
+    Duration(time).to_value().into_json().unwrap_or_default()
 }
 
 /// The tenant as it is now, with an entry about what was done to it.

@@ -2,11 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+use chrono::TimeDelta;
 use entity::{TenantId, tenant_front};
 use moka::future::Cache;
 use sea_orm::{IntoActiveModel, Set};
 
-use super::queries;
+use super::{commands, queries};
 use crate::base::{Actor, Audited, Cx, Env, Error, Result, Scope, Tx};
 
 /// After which time a change is seen by every process.
@@ -248,6 +249,7 @@ pub(super) async fn change_door(
     tx: &Tx,
     allowed_origins: Option<&[String]>,
     require_persisted_operations: Option<bool>,
+    event_retention: Option<Option<TimeDelta>>,
 ) -> Result<Front> {
     let origins = allowed_origins.map(checked_origins).transpose()?;
     let front = change(tx, |row| {
@@ -259,10 +261,14 @@ pub(super) async fn change_door(
         }
     })
     .await?;
-    let changes = serde_json::json!({
+    let mut changes = serde_json::json!({
         "allowedOrigins": origins,
         "requirePersistedOperations": require_persisted_operations,
     });
+    if let Some(retention) = event_retention {
+        commands::keep_events(tx, retention).await?;
+        changes["eventRetention"] = retention.map(commands::in_words).into();
+    }
     tx.audit(Audited::new("tenantUpdate", &tx.tenant(), changes))
         .await?;
     Ok(front)

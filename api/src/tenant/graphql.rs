@@ -29,6 +29,8 @@ pub struct Tenant {
     created_at: Instant,
     /// Since when its credentials are refused; absent while they work.
     suspended_at: Option<Instant>,
+    /// How long its events are kept after their receipt; absent: for ever.
+    event_retention: Option<Duration>,
 }
 
 impl From<tenant::Model> for Tenant {
@@ -38,6 +40,9 @@ impl From<tenant::Model> for Tenant {
             name: row.name,
             created_at: row.created_at.into(),
             suspended_at: row.suspended_at.map(Instant),
+            event_retention: row
+                .event_retention_s
+                .map(|seconds| Duration(TimeDelta::seconds(seconds))),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The worker: durable readers of the log, and the forwarder to PostHog.
 //!
+//! It sees to the log's age, too: `retention`.
+//!
 //! Each room's ear is a named consumer, and so is the dispatcher, which tells the forwarder who has something to
 //! send. Processes share a consumer's partitions; order is kept per contact; an event is heard at least once, tried
 //! again when that fails, and buried in a dead letter when it keeps failing.
@@ -9,6 +11,7 @@ mod consumer;
 mod forward;
 mod lease;
 mod replay;
+mod retention;
 mod retry;
 
 use std::{sync::Arc, time::Duration};
@@ -28,6 +31,7 @@ use crate::base::{Due, Env, Module, Outbound, Result};
 
 pub use forward::CONSUMER as FORWARDER;
 pub use replay::replay;
+pub use retention::MODULE;
 
 /// The dispatcher's name among the consumers.
 const DISPATCHER: &str = "posthog_dispatch";

@@ -8,6 +8,7 @@
 
 mod growth;
 mod load;
+mod one_tenant;
 mod report;
 mod rows;
 mod seed;
@@ -85,6 +86,9 @@ struct Args {
     /// Instead: what a page costs where a tenant has so many contacts.
     #[arg(long, value_delimiter = ',', num_args = 0.., default_missing_value = "10000,100000,1000000")]
     growth: Option<Vec<usize>>,
+    /// Instead: what a tenant costs that has so many contacts, and five events of each.
+    #[arg(long, num_args = 0..=1, default_missing_value = "1000000")]
+    one_tenant: Option<u32>,
     /// Cargo says this to every benchmark.
     #[arg(long, hide = true)]
     bench: bool,
@@ -98,6 +102,10 @@ async fn main() -> anyhow::Result<()> {
     if let Some(contacts) = &args.growth {
         let time = Duration::from_secs_f64(args.seconds);
         return growth::run(&server, contacts, args.fresh, args.connections, time).await;
+    }
+    if let Some(contacts) = args.one_tenant {
+        let time = Duration::from_secs_f64(args.seconds);
+        return one_tenant::run(&server, contacts, args.fresh, args.connections, time).await;
     }
     let or_all = |given: Vec<Kind>| {
         if given.is_empty() {

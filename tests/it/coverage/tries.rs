@@ -505,6 +505,12 @@ pub(super) const TRIES: &[Try] = &[
         Code("FORBIDDEN"),
     ),
     tried(
+        "tenantRetentionSet",
+        Key,
+        r#"mutation { tenantRetentionSet(input: {id: "TENANT", eventRetention: "P30D"}) { tenant { id } } }"#,
+        Code("FORBIDDEN"),
+    ),
+    tried(
         "tenantResume",
         Key,
         r#"mutation { tenantResume(input: {id: "TENANT"}) { tenant { id } } }"#,

@@ -16,7 +16,10 @@ use sea_orm::Set;
 use serde_json::{Value, json};
 use tests::{Kit, Tenant};
 
-use crate::contact::{ask, upsert};
+use crate::{
+    contact::{ask, upsert},
+    rows,
+};
 
 /// Words of the victim's that must never be answered to another.
 pub(super) const SECRETS: &[&str] = &[
@@ -33,13 +36,13 @@ pub(super) const SECRETS: &[&str] = &[
 ];
 
 /// What the victim has, by the capitals that stand for it.
-pub(super) struct Victim {
-    pub tenant: Tenant,
+pub(crate) struct Victim {
+    pub(crate) tenant: Tenant,
     ids: Vec<(&'static str, String)>,
 }
 
 impl Victim {
-    pub(super) async fn new(kit: &Kit) -> anyhow::Result<Self> {
+    pub(crate) async fn new(kit: &Kit) -> anyhow::Result<Self> {
         let tenant = kit.tenant("victims").await?;
         let sk = &tenant.secret_key;
         let input = json!({"externalId": "victim", "email": "victim@example.com", "traits": {"secret": "secret value"}});
@@ -205,7 +208,7 @@ impl Victim {
             tenant,
         })
     }
-    pub(super) fn named_in(&self, document: &str) -> String {
+    pub(crate) fn named_in(&self, document: &str) -> String {
         self.ids
             .iter()
             .fold(document.to_owned(), |text, (capitals, id)| {
@@ -413,24 +416,7 @@ impl Rows {
                         replayed_at: Set(None),
                     })
                     .await?;
-                let posthog = tx
-                    .insert(posthog_connection::ActiveModel {
-                        id: Set(tx.new_id()),
-                        tenant_id: Set(tx.tenant()),
-                        ingest_host: Set("https://eu.example.com".to_owned()),
-                        api_host: Set("https://eu.example.com".to_owned()),
-                        ui_host: Set("https://eu.example.com".to_owned()),
-                        project_id: Set("1".to_owned()),
-                        project_token: Set("phc_secret".to_owned()),
-                        capabilities: Set(json!({})),
-                        forwarded_xid: Set(0),
-                        forwarded_seq: Set(0),
-                        forward_attempt: Set(0),
-                        created_at: Set(tx.now()),
-                        updated_at: Set(tx.now()),
-                        ..Default::default()
-                    })
-                    .await?;
+                let posthog = rows::posthog_connection(tx).await?;
                 Ok((
                     delivery.id.to_string(),
                     letter.id.to_string(),

@@ -196,6 +196,10 @@ const MANAGING: &[(&str, &str)] = &[
         r#"(input: {id: "<TENANT>", costMax: 40000}) { limits { costMax } userErrors { message } }"#,
     ),
     (
+        "tenantRetentionSet",
+        r#"(input: {id: "<TENANT>", eventRetention: "P90D"}) { tenant { id } userErrors { message } }"#,
+    ),
+    (
         "tenantUpdate",
         "(input: {requirePersistedOperations: false}) { tenant { id } userErrors { message } }",
     ),

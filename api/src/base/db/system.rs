@@ -29,7 +29,13 @@ impl System {
             fence: Fence::System,
         }
     }
-    async fn write<T>(
+    pub(super) const fn place(&self) -> &Place {
+        &self.place
+    }
+    pub(super) fn is_postgres(&self) -> bool {
+        self.place.db().is_postgres()
+    }
+    pub(super) async fn write<T>(
         &self,
         work: impl AsyncFnOnce(DatabaseExecutor<'_>) -> Result<T, DbErr>,
     ) -> Result<T> {

@@ -1,6 +1,7 @@
 //! One tenant's unit of work.
 
 use std::{
+    collections::HashSet,
     ops::Deref,
     sync::{
         Arc,
@@ -9,7 +10,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use entity::{ContactId, EventId, Id, TenantOwned, contact_identifier, event};
+use entity::{ContactId, EventId, Id, TenantOwned, contact_identifier, event, event_message};
 use sea_orm::{
     ActiveModelBehavior, ActiveModelTrait,
     ActiveValue::NotSet,
@@ -254,14 +255,48 @@ impl Tx {
                 received_at: Set(now),
             });
         }
+        let again = self.told_before(&rows).await?;
+        rows.retain(|row| !row.id.try_as_ref().is_some_and(|id| again.contains(id)));
         if !rows.is_empty() {
-            let once = OnConflict::columns([event::Column::TenantId, event::Column::MessageId])
-                .do_nothing()
-                .to_owned();
-            self.insert_all(rows, Some(once)).await?;
+            self.insert_all(rows, None).await?;
             self.emitted.store(true, Ordering::Relaxed);
         }
         Ok(ids)
+    }
+    /// Takes the message ids of `rows` for their events; gives those events whose message id is another's already.
+    async fn told_before(&self, rows: &[event::ActiveModel]) -> Result<HashSet<EventId>> {
+        use event_message::Column::{Id as Event, MessageId, TenantId as Owner};
+        let messages: Vec<(EventId, &String)> = rows
+            .iter()
+            .filter_map(|row| {
+                let message = row.message_id.try_as_ref()?.as_ref()?;
+                Some((*row.id.try_as_ref()?, message))
+            })
+            .collect();
+        let mut again: HashSet<EventId> = messages.iter().map(|(event, _)| *event).collect();
+        for some in messages.chunks(ROWS_PER_INSERT) {
+            let mut insert = Query::insert()
+                .into_table(event_message::Entity)
+                .columns([Owner, MessageId, Event])
+                .on_conflict(
+                    OnConflict::columns([Owner, MessageId])
+                        .do_nothing()
+                        .to_owned(),
+                )
+                .returning_col(Event)
+                .to_owned();
+            for (event, message) in some {
+                insert.values_panic([
+                    Expr::value(self.tenant()),
+                    Expr::value(message.as_str()),
+                    Expr::value(*event),
+                ]);
+            }
+            for taken in self.conn().query_all(&insert).await? {
+                again.remove(&taken.try_get_by_index(0)?);
+            }
+        }
+        Ok(again)
     }
     pub async fn emit(&self, event: NewEvent) -> Result<EventId> {
         Ok(self.emit_all(vec![event]).await?[0])

@@ -1,25 +1,17 @@
 //! What a page of segments or contacts asks for together: one query a page, whatever its length.
 
 use std::{
-    cmp::Reverse,
     collections::{BTreeSet, HashMap, HashSet},
-    marker::PhantomData,
     sync::Arc,
 };
 
 use async_graphql::{Context, dataloader::Loader};
 use chrono::{DateTime, Utc};
-use entity::{ContactId, Id, TenantOwned, segment, segment_member, segment_size, segment_source};
-use sea_orm::{
-    ColumnTrait, Condition, FromQueryResult, Order, QueryFilter, QueryOrder, QuerySelect,
-};
+use entity::{ContactId, Id, segment, segment_member, segment_size, segment_source};
+use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use crate::{
-    base::{
-        Batch, Counter, Cx, Error, FromEnd, Page, PageArgs, Result, SortBy,
-        gql::{ById, CxExt},
-        page, page_from_end,
-    },
+    base::{Batch, Cx, Error, HangsOn, Listed, Result, gql::ById},
     segment::membership::SegmentId,
 };
 
@@ -28,14 +20,8 @@ pub struct Reads {
     pub segments: Batch<ById, SegmentId>,
     pub of_contacts: Batch<OfContacts, ContactId>,
     pub sources: Batch<ById, Id<segment_source::Entity>>,
-    members: Listed<segment_member::Entity>,
-    sizes: Listed<segment_size::Entity>,
-}
-
-/// The batches of one kind of rows.
-pub struct Listed<E: OfSegment> {
-    ends: Batch<Rows<E>, (SegmentId, FromEnd)>,
-    counts: Batch<Rows<E>, SegmentId>,
+    pub members: Arc<Listed<segment_member::Entity>>,
+    pub sizes: Arc<Listed<segment_size::Entity>>,
 }
 
 impl Reads {
@@ -54,151 +40,31 @@ impl Reads {
     }
 }
 
-impl<E: OfSegment> Listed<E> {
-    fn new(cx: &Cx) -> Self {
-        Self {
-            ends: Batch::new(Rows(cx.clone(), PhantomData)),
-            counts: Batch::new(Rows(cx.clone(), PhantomData)),
-        }
-    }
-}
-
-/// Rows that hang on a segment, and are listed the latest first.
-pub trait OfSegment:
-    TenantOwned<Model: Clone + Send + Sync + FromQueryResult + 'static> + 'static
-{
-    const SEGMENT: Self::Column;
-    const AT: Self::Column;
-    const LIST: &'static str;
-    /// The row's segment, and its place in the list.
-    fn place(row: &Self::Model) -> (SegmentId, DateTime<Utc>, Id<Self>);
-    fn listed(reads: &Reads) -> &Listed<Self>;
-}
-
-impl OfSegment for segment_member::Entity {
-    const SEGMENT: Self::Column = segment_member::Column::SegmentId;
+impl HangsOn for segment_member::Entity {
+    type Parent = segment::Entity;
+    type At = DateTime<Utc>;
+    const PARENT: Self::Column = segment_member::Column::SegmentId;
     const AT: Self::Column = segment_member::Column::EnteredAt;
-    const LIST: &'static str = "members";
+    const NEWEST_FIRST: bool = true;
+    const LIST: &'static str = "segmentMembers";
     fn place(row: &Self::Model) -> (SegmentId, DateTime<Utc>, Id<Self>) {
         (row.segment_id, row.entered_at, row.id)
     }
-    fn listed(reads: &Reads) -> &Listed<Self> {
-        &reads.members
-    }
 }
 
-impl OfSegment for segment_size::Entity {
-    const SEGMENT: Self::Column = segment_size::Column::SegmentId;
+impl HangsOn for segment_size::Entity {
+    type Parent = segment::Entity;
+    type At = DateTime<Utc>;
+    const PARENT: Self::Column = segment_size::Column::SegmentId;
     const AT: Self::Column = segment_size::Column::Hour;
-    const LIST: &'static str = "sizes";
+    const NEWEST_FIRST: bool = true;
+    const LIST: &'static str = "segmentSizes";
     fn place(row: &Self::Model) -> (SegmentId, DateTime<Utc>, Id<Self>) {
         (row.segment_id, row.hour, row.id)
     }
-    fn listed(reads: &Reads) -> &Listed<Self> {
-        &reads.sizes
-    }
-}
-
-/// A page of a segment's rows. One from the list's end is read for all segments of the outer page at once; one that starts at a
-/// cursor is of one segment: the cursor is no other's.
-pub async fn page_of<E: OfSegment>(
-    ctx: &Context<'_>,
-    segment: SegmentId,
-    args: PageArgs,
-) -> async_graphql::Result<Page<E::Model>> {
-    let cx = ctx.cx()?;
-    let list = format!("segments/{}/{}", segment.uuid(), E::LIST);
-    let sort = SortBy {
-        column: E::AT,
-        descending: true,
-    };
-    let Some(end) = args.from_end()? else {
-        let scope = cx.db();
-        let rows = scope.find::<E>().filter(E::SEGMENT.eq(segment));
-        return Ok(page(cx, &list, rows, sort, args).await?);
-    };
-    let reads = Reads::of(ctx)?;
-    let rows = E::listed(reads).ends.ask((segment, end)).await?;
-    let counted = Arc::clone(reads);
-    let counter: Counter = Arc::new(move || {
-        let reads = Arc::clone(&counted);
-        Box::pin(async move {
-            let count = E::listed(&reads).counts.ask(segment).await?;
-            Ok(count.unwrap_or_default())
-        })
-    });
-    let rows = rows.unwrap_or_default();
-    Ok(page_from_end::<E>(cx, &list, rows, &sort, &args, counter)?)
 }
 
 type Loaded<K, V> = Result<HashMap<K, V>, Arc<Error>>;
-
-/// Loads the rows of segments.
-pub(super) struct Rows<E>(Cx, PhantomData<fn() -> E>);
-
-impl<E: OfSegment> Loader<(SegmentId, FromEnd)> for Rows<E> {
-    type Value = Vec<E::Model>;
-    type Error = Arc<Error>;
-
-    async fn load(
-        &self,
-        keys: &[(SegmentId, FromEnd)],
-    ) -> Loaded<(SegmentId, FromEnd), Vec<E::Model>> {
-        let mut asked: HashMap<FromEnd, Vec<SegmentId>> = HashMap::new();
-        for (segment, end) in keys {
-            asked.entry(*end).or_default().push(*segment);
-        }
-        let scope = self.0.db();
-        let mut loaded: HashMap<_, Vec<E::Model>> = HashMap::new();
-        for (end, segments) in asked {
-            let order = if end.last { Order::Asc } else { Order::Desc };
-            let id = crate::base::key::<E>();
-            let mut rows = scope
-                .first_of_each::<E, _>(
-                    E::SEGMENT,
-                    &segments,
-                    Condition::all(),
-                    &[(E::AT, order.clone()), (id, order)],
-                    end.rows,
-                )
-                .all()
-                .await?;
-            rows.sort_by_key(|row| {
-                let (_, at, id) = E::place(row);
-                Reverse((at, id))
-            });
-            if end.last {
-                rows.reverse();
-            }
-            for row in rows {
-                loaded.entry((E::place(&row).0, end)).or_default().push(row);
-            }
-        }
-        Ok(loaded)
-    }
-}
-
-impl<E: OfSegment> Loader<SegmentId> for Rows<E> {
-    type Value = u64;
-    type Error = Arc<Error>;
-
-    async fn load(&self, segments: &[SegmentId]) -> Loaded<SegmentId, u64> {
-        let scope = self.0.db();
-        let rows: Vec<(SegmentId, i64)> = scope
-            .find::<E>()
-            .filter(E::SEGMENT.is_in(segments.iter().copied()))
-            .select_only()
-            .column(E::SEGMENT)
-            .column_as(E::AT.count(), "rows")
-            .group_by(E::SEGMENT)
-            .tuples()
-            .await?;
-        Ok(rows
-            .into_iter()
-            .map(|(segment, count)| (segment, u64::try_from(count).unwrap_or_default()))
-            .collect())
-    }
-}
 
 /// Loads the segments that contacts are in, by name.
 pub struct OfContacts(Cx);

@@ -1,14 +1,14 @@
 //! A tenant's door in the schema: the operator sets its limits, the tenant whom it lets in.
 
-use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
+use async_graphql::{Context, ID, InputObject, MaybeUndefined, Object, SimpleObject};
 
 use super::{Tenant, cx_of, missing_is_no_such_tenant};
 use crate::{
     base::{
         Error,
-        gql::{self, CxExt, UserErrors, outcome},
+        gql::{self, CxExt, Duration, UserErrors, outcome},
     },
-    tenant::{Fronts, Limits, front as door, queries},
+    tenant::{Fronts, Limits, commands, front as door, queries},
 };
 
 /// What a tenant may ask. A point is a value in an answer; limits of points and subscriptions hold in each process.
@@ -73,6 +73,27 @@ struct TenantUpdateInput {
     allowed_origins: Option<Vec<String>>,
     /// Whether publishable keys and contacts may run trusted documents alone; secret keys may run any.
     require_persisted_operations: Option<bool>,
+    /// How long events are kept after their receipt, at least `P30D`; null: for ever. Older ones are deleted within hours, once
+    /// everybody who hears of events has read them.
+    event_retention: MaybeUndefined<Duration>,
+}
+
+/// How long a tenant's events are kept.
+#[derive(InputObject)]
+struct TenantRetentionSetInput {
+    /// The tenant's id.
+    id: ID,
+    /// How long events are kept after their receipt, at least `P30D`; for ever when absent.
+    event_retention: Option<Duration>,
+}
+
+/// The tenant as it is now.
+#[derive(SimpleObject)]
+struct TenantRetentionSetPayload {
+    /// The tenant; absent when nothing changed.
+    tenant: Option<Tenant>,
+    #[graphql(flatten)]
+    errors: UserErrors,
 }
 
 /// The tenant as it is now.
@@ -118,6 +139,26 @@ impl FrontMutation {
         })
     }
 
+    /// Sets how long a tenant's events are kept. For the operator.
+    #[graphql(guard = "gql::OPERATOR", visible = "gql::operator")]
+    async fn tenant_retention_set(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The tenant, and how long.")] input: TenantRetentionSetInput,
+    ) -> async_graphql::Result<TenantRetentionSetPayload> {
+        let retention = input.event_retention.map(|Duration(time)| time);
+        let done = async {
+            cx_of(ctx, &input.id)?
+                .write(async |tx| commands::set_retention(tx, retention).await)
+                .await
+        };
+        let (tenant, errors) = outcome(done.await.map_err(missing_is_no_such_tenant))?;
+        Ok(TenantRetentionSetPayload {
+            tenant: tenant.map(Into::into),
+            errors,
+        })
+    }
+
     /// Changes the tenant's own settings.
     #[graphql(guard = "gql::TENANT_WRITE", visible = "gql::tenant_write")]
     async fn tenant_update(
@@ -126,11 +167,17 @@ impl FrontMutation {
         #[graphql(desc = "What to change.")] input: TenantUpdateInput,
     ) -> async_graphql::Result<TenantUpdatePayload> {
         let cx = ctx.cx()?;
+        let retention = match input.event_retention {
+            MaybeUndefined::Undefined => None,
+            MaybeUndefined::Null => Some(None),
+            MaybeUndefined::Value(Duration(time)) => Some(Some(time)),
+        };
         let done = async {
             let row = cx
                 .write(async |tx| {
                     let origins = input.allowed_origins.as_deref();
-                    door::change_door(tx, origins, input.require_persisted_operations).await?;
+                    let required = input.require_persisted_operations;
+                    door::change_door(tx, origins, required, retention).await?;
                     queries::tenant(tx).await?.ok_or(Error::NotFound)
                 })
                 .await?;
