@@ -76,7 +76,7 @@ async fn a_log_from_before_it_lay_in_months_is_whole_afterwards() -> anyhow::Res
         assert_eq!(before.len(), 3);
         database.close().await?;
 
-        assert_eq!(Db::migrate(&old).await?, 1);
+        assert!(Db::migrate(&old).await? > 0);
         let database = Database::connect(&old).await?;
         assert_eq!(texts(&database, log).await?, before);
         let messages = "SELECT m.message_id || ' is ' || e.name FROM event_message m JOIN event e ON e.id = m.id ORDER BY 1";

@@ -16,6 +16,7 @@ use super::{
     objects::{IdentityBlock, IdentityLimit, IdentityPolicy, MergeProposal},
     parsed,
 };
+/// Which contacts are one person.
 #[derive(InputObject)]
 pub(super) struct ContactMergeInput {
     /// The contacts, 2 to 10. Which of them stays is decided by what is known of them, not by their order.
