@@ -446,6 +446,9 @@ async fn an_archive_holds_the_rows_of_every_module_behind_a_link_that_expires() 
         let made = ask(&kit, sk, DOWNLOAD, json!({"id": job})).await["job"].take();
         assert_eq!((&made["state"], &made["download"]["name"]), (&json!("SUCCEEDED"), &json!(format!("{id}.jsonl.gz"))));
         assert_eq!(made["download"]["expiresAt"], "2026-01-01T09:15:02Z");
+        let reader = kit.key(&acme, &["contacts:read", "contacts:pii"]).await?;
+        let seen = ask(&kit, &reader, DOWNLOAD, json!({"id": job})).await;
+        assert_eq!((&seen["job"]["state"], &seen["job"]["download"]), (&json!("SUCCEEDED"), &Value::Null));
 
         let server = kit.serve().await?;
         let path = made["download"]["url"].as_str().unwrap().strip_prefix("http://127.0.0.1:8080").unwrap().to_owned();

@@ -81,7 +81,7 @@ async fn everything(kit: &Kit, numbers: Numbers) -> anyhow::Result<Victim> {
     let consent = r#"mutation { consentSet(input: {by: {externalId: "victim"}, topic: "news", channel: EMAIL, state: GRANTED}) { userErrors { message } } }"#;
     let consented = ask(kit, key, consent, json!({})).await;
     assert_eq!(consented["consentSet"]["userErrors"], json!([]));
-    let view = r#"mutation { contactViewSave(input: {key: "all", columns: [{trait: {key: "seats"}}, {segment: {key: "secret-segment"}}]}) { userErrors { code } } }"#;
+    let view = r#"mutation { contactViewSave(input: {key: "all", columns: [{trait: {key: "secret"}}, {segment: {key: "secret-segment"}}]}) { userErrors { code } } }"#;
     let saved = ask(kit, key, view, json!({})).await;
     assert_eq!(saved["contactViewSave"]["userErrors"], json!([]));
     let visit = json!({"event": "$pageview", "userId": "victim", "messageId": "m1", "context": {"page": {"url": "https://example.com/?utm_source=ads"}}});

@@ -49,7 +49,12 @@ pub(super) async fn step(run: &Run) -> Result<Next> {
     let tables = tables(run.cx.env().modules);
     if cursor.tables == tables.len() {
         return Ok(Next::Done(json!({
-            "file": {"name": format!("{asked}.jsonl.gz"), "contentType": "application/gzip"},
+            "file": {
+                "name": format!("{asked}.jsonl.gz"),
+                "contentType": "application/gzip",
+                // Whoever may have an archive made may be given it.
+                "scopes": ["privacy:write"],
+            },
             "rows": cursor.rows,
         })));
     }
