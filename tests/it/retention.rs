@@ -1,5 +1,10 @@
 //! How long events are kept: who says so, what goes when, and what must not go yet.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "what lies below the product is looked at past it"
+)]
+
 use api::worker;
 use chrono::TimeDelta;
 use entity::{event, event_message};

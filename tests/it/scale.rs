@@ -31,7 +31,7 @@ const ROWS_READ_MAX: f64 = 300.0;
 
 /// What lists of contacts are asked for besides: each with an order and a filter that most contacts do not meet.
 const CONTACTS: &[&str] = &[
-    r#"{ contacts(first: 50, orderBy: {field: UPDATED_AT, direction: ASC}) { edges { cursor } } }"#,
+    "{ contacts(first: 50, orderBy: {field: UPDATED_AT, direction: ASC}) { edges { cursor } } }",
     r#"{ contacts(first: 50, filter: {trait: {key: "seats", eq: 77}}, orderBy: {field: UPDATED_AT, direction: DESC}) { edges { cursor } } }"#,
     r#"{ contacts(first: 50, filter: {trait: {key: "stage", eq: "rare"}}) { edges { cursor } } }"#,
     r#"{ contacts(first: 50, filter: {trait: {key: "stage", eq: "common"}}, orderBy: {field: CREATED_AT, direction: ASC}) { edges { cursor } } }"#,

@@ -1,5 +1,10 @@
 //! Databases of earlier versions: what was in them is there after the migrations that followed.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "an earlier version's database is written past the product"
+)]
+
 use api::base::Db;
 use migration::MigratorTrait as _;
 use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, Statement};

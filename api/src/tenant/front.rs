@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use async_graphql::MaybeUndefined;
 use chrono::TimeDelta;
 use entity::{TenantId, tenant_front};
 use moka::future::Cache;
@@ -249,7 +250,7 @@ pub(super) async fn change_door(
     tx: &Tx,
     allowed_origins: Option<&[String]>,
     require_persisted_operations: Option<bool>,
-    event_retention: Option<Option<TimeDelta>>,
+    event_retention: MaybeUndefined<TimeDelta>,
 ) -> Result<Front> {
     let origins = allowed_origins.map(checked_origins).transpose()?;
     let front = change(tx, |row| {
@@ -265,7 +266,8 @@ pub(super) async fn change_door(
         "allowedOrigins": origins,
         "requirePersistedOperations": require_persisted_operations,
     });
-    if let Some(retention) = event_retention {
+    if !event_retention.is_undefined() {
+        let retention = event_retention.take();
         commands::keep_events(tx, retention).await?;
         changes["eventRetention"] = retention.map(commands::in_words).into();
     }

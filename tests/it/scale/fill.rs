@@ -1,6 +1,11 @@
 //! Much of everything: the tenant's rows of each table, copied by the database. The n-th copies point at each other, so that a
 //! room that is added tomorrow is filled, too.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the database copies its own rows"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, Statement};

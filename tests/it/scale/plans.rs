@@ -30,7 +30,7 @@ impl Log for Ear {
 }
 
 /// Rows that a table must have for it to count as large.
-const LARGE: i64 = 5_000;
+const LARGE: f64 = 5_000.0;
 
 /// Has every new session of the kit's database tell its plans; gives the tables that are large, and their partitions.
 pub(super) async fn watch(kit: &Kit) -> anyhow::Result<Vec<String>> {
@@ -64,7 +64,7 @@ pub(super) async fn watch(kit: &Kit) -> anyhow::Result<Vec<String>> {
         "SELECT relname::text FROM pg_class
          WHERE relnamespace IN ('public'::regnamespace, 'log'::regnamespace) AND relkind = 'r' AND reltuples >= $1",
     )
-    .bind(LARGE as f64)
+    .bind(LARGE)
     .fetch_all(&mut admin)
     .await?;
     admin.close().await?;

@@ -167,11 +167,7 @@ impl FrontMutation {
         #[graphql(desc = "What to change.")] input: TenantUpdateInput,
     ) -> async_graphql::Result<TenantUpdatePayload> {
         let cx = ctx.cx()?;
-        let retention = match input.event_retention {
-            MaybeUndefined::Undefined => None,
-            MaybeUndefined::Null => Some(None),
-            MaybeUndefined::Value(Duration(time)) => Some(Some(time)),
-        };
+        let retention = input.event_retention.map_value(|Duration(time)| time);
         let done = async {
             let row = cx
                 .write(async |tx| {
