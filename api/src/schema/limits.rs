@@ -33,6 +33,7 @@ const LISTS: &[(&str, usize)] = &[
     ("roles", 10),
     ("sample", 10),
     ("segments", 20),
+    ("sources", 2),
     ("userErrors", 5),
     ("variants", 5),
     ("versions", 20),
