@@ -35,6 +35,7 @@ const MODULES: &[&Module] = &[
     &privacy::MODULE,
     &import::MODULE,
     &segment::MODULE,
+    &segment::SOURCES,
     &view::MODULE,
     &nudge::MODULE,
     &worker::MODULE,

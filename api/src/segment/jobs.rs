@@ -15,10 +15,7 @@ use sea_orm::{
     ActiveValue::Unchanged, ColumnTrait, QueryFilter, QueryOrder, QuerySelect, Set, sea_query::Expr,
 };
 
-use super::{
-    membership::{self, ASKED_AT_ONCE, Doubts, Reason, SegmentId},
-    source,
-};
+use super::membership::{self, ASKED_AT_ONCE, Doubts, Reason, SegmentId};
 use crate::{
     base::{Actor, Cx, Env, Result, Tx},
     contact as contact_room,
@@ -39,7 +36,7 @@ const FAILURE_CHARS_MAX: usize = 300;
 
 /// Does some of what is due; gives how much.
 pub(super) async fn due(env: &Arc<Env>) -> Result<usize> {
-    let asked = ask_due(env).await? + source::due(env).await?;
+    let asked = ask_due(env).await?;
     Ok(asked + walk_due(env).await?)
 }
 

@@ -80,6 +80,12 @@ pub const MODULE: Module = Module {
     ..Module::named(SOURCE)
 };
 
+/// What waits for PostHog has a clock of its own: segments' does not wait with it.
+pub const SOURCES: Module = Module {
+    due: Some(|env| Box::pin(source::due(env))),
+    ..Module::named("segment_source")
+};
+
 /// The source of this room's events.
 const SOURCE: &str = "segment";
 

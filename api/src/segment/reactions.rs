@@ -11,7 +11,7 @@ use sea_orm::{ColumnTrait, Condition, QueryFilter, QuerySelect, sea_query::ExprT
 use serde_json::Value;
 
 use super::{
-    membership::{self, Doubts, Reason, SegmentId},
+    membership::{self, ASKED_AT_ONCE, Doubts, Reason, SegmentId},
     rules::Trigger,
 };
 use crate::{
@@ -75,8 +75,13 @@ async fn on_accounts(cx: &Cx, events: &[event::Model]) -> Result<()> {
     };
     let accounts: Vec<_> = accounts.into_iter().collect();
     let members = contact_room::account_members_of(&cx.db(), &accounts).await?;
-    cx.write(async |tx| membership::make_due_now(tx, segments, &members).await)
-        .await
+    let members: Vec<ContactId> = members.into_iter().collect();
+    for some in members.chunks(ASKED_AT_ONCE) {
+        let some = some.iter().copied().collect();
+        cx.write(async |tx| membership::make_due_now(tx, segments, &some).await)
+            .await?;
+    }
+    Ok(())
 }
 
 /// An event of somebody, and what it can change.
